@@ -10,3 +10,4 @@
 pub mod cancel;
 pub mod oci;
 pub mod progress;
+pub mod rootfs;
