@@ -11,3 +11,4 @@ pub mod cancel;
 pub mod oci;
 pub mod progress;
 pub mod rootfs;
+pub mod snapshot;

@@ -1,0 +1,5 @@
+//! What did a step change?
+
+mod fingerprint;
+
+pub use fingerprint::{Fingerprint, Fingerprinter, Fingerprints};
