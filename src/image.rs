@@ -1,0 +1,289 @@
+//! Assembles an image: base layers + new layers + config + history → config and manifest bytes. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::oci::{
+    Compression, Descriptor, DiffId, History, ImageConfig, ImageId, LayerFormat, Manifest, ManifestFormat, MediaType,
+    MediaTypeExt as _, Raw,
+};
+
+/// A layer that exists: its blob and what the blob unpacks to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// The compressed blob.
+    pub descriptor: Descriptor,
+    /// Digest of the tar inside.
+    pub diff_id: DiffId,
+}
+
+/// A finished image; its parts are bytes from here on.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The image config; its digest is the image ID.
+    pub config: Raw<ImageConfig>,
+    /// The manifest.
+    pub manifest: Raw<Manifest>,
+    /// The manifest's family.
+    pub format: ManifestFormat,
+}
+
+impl Image {
+    /// Digest of the config.
+    #[must_use]
+    pub const fn id(&self) -> ImageId {
+        ImageId::new(*self.config.digest())
+    }
+
+    /// Descriptor of the config blob.
+    #[must_use]
+    pub fn config_descriptor(&self) -> &Descriptor {
+        &self.manifest.value().config
+    }
+
+    /// Descriptors of the layers, bottom first.
+    #[must_use]
+    pub fn layers(&self) -> &[Descriptor] {
+        &self.manifest.value().layers
+    }
+}
+
+/// What one step adds to an image: an entry of its history, and a layer if it changed files.
+#[derive(Clone, Debug)]
+pub struct Addition {
+    /// The instruction, for the history.
+    pub history: History,
+    /// What it changed.
+    pub layer: Option<Layer>,
+    /// When it was done.
+    pub created: Timestamp,
+}
+
+/// Everything an image is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The config as the steps left it; its history and diff IDs are the base's.
+    pub config: ImageConfig,
+    /// The base's layers, bottom first.
+    pub base_layers: Vec<Descriptor>,
+    /// What the steps added, in order.
+    pub additions: Vec<Addition>,
+    /// Family of media types to write.
+    pub format: ManifestFormat,
+    /// Notes for the manifest; OCI only.
+    pub annotations: BTreeMap<String, String>,
+    /// Time that replaces every new timestamp (`SOURCE_DATE_EPOCH`, `--reproducible`).
+    pub epoch: Option<Timestamp>,
+}
+
+/// Why parts do not make an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// Docker's manifests know gzip and plain tar alone.
+    #[error("layer {digest} is compressed with zstd, which Docker's manifest format does not have")]
+    NoDockerType {
+        /// The layer.
+        digest: crate::oci::Digest,
+    },
+    /// A layer with a media type that is no layer's.
+    #[error("layer {digest} has the media type {media_type}, which is not a layer's")]
+    NotALayer {
+        /// The layer.
+        digest: crate::oci::Digest,
+        /// Its type.
+        media_type: String,
+    },
+}
+
+/// The family to write when the user did not choose one: the base's, since a registry that holds
+/// Docker's format may know no other. zstd exists in OCI alone.
+#[must_use]
+pub const fn choose_format(
+    wanted: Option<ManifestFormat>,
+    base: Option<ManifestFormat>,
+    compression: Compression,
+) -> ManifestFormat {
+    match (wanted, compression, base) {
+        (Some(format), _, _) => format,
+        (None, Compression::Zstd, _) => ManifestFormat::Oci,
+        (None, Compression::Gzip | Compression::None, Some(format)) => format,
+        (None, Compression::Gzip | Compression::None, None) => ManifestFormat::Oci,
+    }
+}
+
+/// Writes config and manifest.
+///
+/// History entries without `empty_layer`, diff IDs and layers agree in number by construction.
+///
+/// # Errors
+/// [`ImageError`] when a layer cannot stand in a manifest of the wanted format.
+pub fn assemble(parts: Parts) -> Result<Image, ImageError> {
+    let mut config = parts.config;
+    let mut layers = parts.base_layers;
+    let fallback = parts
+        .additions
+        .iter()
+        .find(|addition| addition.layer.is_some())
+        .map(|addition| addition.created);
+    for addition in parts.additions {
+        let created = parts
+            .epoch
+            .unwrap_or_else(|| fallback.map_or(addition.created, |first| first.max(addition.created)));
+        config.history.push(History {
+            created: Some(rfc3339(created)),
+            empty_layer: addition.layer.is_none(),
+            ..addition.history
+        });
+        if let Some(layer) = addition.layer {
+            config.rootfs.diff_ids.push(layer.diff_id);
+            layers.push(layer.descriptor);
+        }
+    }
+    config.created = config.history.iter().rev().find_map(|entry| entry.created.clone());
+    let layers = layers
+        .into_iter()
+        .map(|layer| relabel(layer, parts.format))
+        .collect::<Result<Vec<_>, _>>()?;
+    let config = Raw::write(config);
+    let config_descriptor = Descriptor::new(
+        parts.format.config_type(),
+        *config.digest(),
+        config.bytes().len() as u64,
+    );
+    let mut manifest = Manifest::new(parts.format, config_descriptor, layers);
+    if parts.format == ManifestFormat::Oci {
+        manifest.annotations = parts.annotations;
+    }
+    Ok(Image {
+        config,
+        manifest: Raw::write(manifest),
+        format: parts.format,
+    })
+}
+
+/// The media type of a layer that we compressed.
+#[must_use]
+pub fn layer_type(format: ManifestFormat, compression: Compression) -> Option<MediaType> {
+    MediaType::of_layer(
+        format,
+        LayerFormat {
+            compression,
+            distributable: true,
+        },
+    )
+}
+
+/// Rewrites a layer's media type into the manifest's family; the blob stays as it is.
+fn relabel(mut layer: Descriptor, format: ManifestFormat) -> Result<Descriptor, ImageError> {
+    let Some(layer_format) = layer.media_type.layer_format() else {
+        return Err(ImageError::NotALayer {
+            digest: layer.digest,
+            media_type: layer.media_type.to_string(),
+        });
+    };
+    layer.media_type =
+        MediaType::of_layer(format, layer_format).ok_or(ImageError::NoDockerType { digest: layer.digest })?;
+    if format == ManifestFormat::Docker {
+        layer.annotations.clear();
+    }
+    Ok(layer)
+}
+
+fn rfc3339(time: Timestamp) -> String {
+    time.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Digest, Platform};
+
+    fn layer(content: &str, media_type: MediaType) -> Layer {
+        let digest = Digest::of(content.as_bytes());
+        Layer {
+            descriptor: Descriptor::new(media_type, digest, 1),
+            diff_id: DiffId::new(digest),
+        }
+    }
+
+    fn addition(text: &str, layer: Option<Layer>, second: i64) -> Addition {
+        let history = History {
+            created_by: Some(text.to_owned()),
+            ..History::default()
+        };
+        Addition {
+            history,
+            layer,
+            created: Timestamp::from_second(second).unwrap(),
+        }
+    }
+
+    fn parts(additions: Vec<Addition>) -> Parts {
+        Parts {
+            config: ImageConfig::scratch(Platform::host()),
+            base_layers: Vec::new(),
+            additions,
+            format: ManifestFormat::Oci,
+            annotations: BTreeMap::new(),
+            epoch: None,
+        }
+    }
+
+    #[test]
+    fn history_diff_ids_and_layers_agree() {
+        let image = assemble(parts(vec![
+            addition("ENV a=b", None, 5),
+            addition("RUN x", Some(layer("1", MediaType::ImageLayerGzip)), 10),
+            addition("RUN true", None, 11),
+            addition("COPY . .", Some(layer("2", MediaType::ImageLayerZstd)), 12),
+        ]))
+        .unwrap();
+        let config = image.config.value();
+        let filled: Vec<_> = config.history.iter().map(|entry| !entry.empty_layer).collect();
+        assert_eq!(filled, [false, true, false, true]);
+        assert_eq!((config.rootfs.diff_ids.len(), image.layers().len()), (2, 2));
+        assert_eq!(config.created.as_deref(), Some("1970-01-01T00:00:12Z"));
+        assert_eq!(config.history[0].created.as_deref(), Some("1970-01-01T00:00:10Z"));
+        assert_eq!(image.config_descriptor().digest, *image.config.digest());
+        assert_eq!(image.id().digest(), image.config.digest());
+    }
+
+    #[test]
+    fn an_epoch_makes_two_builds_equal() {
+        let build = |second| {
+            let mut parts = parts(vec![addition(
+                "RUN x",
+                Some(layer("1", MediaType::ImageLayerGzip)),
+                second,
+            )]);
+            parts.epoch = Some(Timestamp::from_second(1).unwrap());
+            assemble(parts).unwrap()
+        };
+        assert_eq!(build(10).manifest.digest(), build(20).manifest.digest());
+    }
+
+    #[test]
+    fn media_types_are_of_one_family() {
+        let mut docker = parts(vec![addition("RUN x", Some(layer("1", MediaType::ImageLayerGzip)), 1)]);
+        docker.base_layers = vec![layer("0", MediaType::ImageLayer).descriptor];
+        docker.format = ManifestFormat::Docker;
+        let image = assemble(docker.clone()).unwrap();
+        assert!(image.layers().iter().all(|layer| layer.media_type.is_docker()));
+        assert!(image.config_descriptor().media_type.is_docker());
+        docker.base_layers = vec![layer("0", MediaType::ImageLayerZstd).descriptor];
+        assert!(matches!(assemble(docker), Err(ImageError::NoDockerType { .. })));
+        let mut odd = parts(Vec::new());
+        odd.base_layers = vec![layer("0", MediaType::from("text/plain")).descriptor];
+        assert!(matches!(assemble(odd), Err(ImageError::NotALayer { .. })));
+    }
+
+    #[test]
+    fn the_base_decides_the_format_unless_told() {
+        let (docker, oci) = (Some(ManifestFormat::Docker), Some(ManifestFormat::Oci));
+        assert_eq!(choose_format(None, docker, Compression::Gzip), ManifestFormat::Docker);
+        assert_eq!(choose_format(None, None, Compression::Gzip), ManifestFormat::Oci);
+        assert_eq!(choose_format(None, docker, Compression::Zstd), ManifestFormat::Oci);
+        assert_eq!(choose_format(docker, oci, Compression::Gzip), ManifestFormat::Docker);
+    }
+}
