@@ -10,3 +10,5 @@
 pub mod cancel;
 pub mod oci;
 pub mod progress;
+pub mod registry;
+pub mod store;
