@@ -13,3 +13,5 @@ pub mod oci;
 pub mod progress;
 pub mod rootfs;
 pub mod snapshot;
+pub mod registry;
+pub mod store;

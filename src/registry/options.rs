@@ -1,0 +1,116 @@
+//! How to talk to which registry, as plain data.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to talk to registries. Hosts are written as in a reference, with their port.
+#[derive(Clone, Debug)]
+pub struct RegistryOptions {
+    /// Push to any registry over plain HTTP or with an unverified certificate.
+    pub insecure_push: bool,
+    /// The same for pulls.
+    pub insecure_pull: bool,
+    /// The same for these hosts, both ways.
+    pub insecure_registries: BTreeSet<String>,
+    /// Push without verifying certificates.
+    pub skip_tls_verify: bool,
+    /// Pull without verifying certificates.
+    pub skip_tls_verify_pull: bool,
+    /// Do not verify the certificates of these hosts.
+    pub skip_tls_verify_registries: BTreeSet<String>,
+    /// Host to a PEM file of certificate authorities to trust in addition.
+    pub registry_certificates: BTreeMap<String, PathBuf>,
+    /// Host to the certificate that we show it.
+    pub client_certificates: BTreeMap<String, ClientCertificate>,
+    /// Tried in this order before Docker Hub: `host[:port][/path]`.
+    pub mirrors: Vec<String>,
+    /// Host to what is tried before it, in order: `host[:port][/path]`.
+    pub maps: BTreeMap<String, Vec<String>>,
+    /// Further tries of a push that failed for a reason worth trying again.
+    pub push_retry: u32,
+    /// The same for a pull.
+    pub download_retry: u32,
+    /// Time between tries.
+    pub backoff: Backoff,
+    /// How long to wait for whom.
+    pub timeouts: Timeouts,
+    /// `User-Agent` of every request.
+    pub user_agent: String,
+    /// Where the machine's certificate authorities are, instead of the usual places (`SSL_CERT_FILE`).
+    pub certificate_file: Option<PathBuf>,
+    /// The same for a directory (`SSL_CERT_DIR`).
+    pub certificate_directory: Option<PathBuf>,
+}
+
+/// A certificate to show to a registry.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// PEM file of the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
+}
+
+/// Exponential back-off: `first`, doubled for each further try up to `longest`, a quarter of jitter either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Backoff {
+    /// Before the second try.
+    pub first: Duration,
+    /// Never longer than this.
+    pub longest: Duration,
+}
+
+/// How long to wait for whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// For a connection, name resolution included.
+    pub connect: Duration,
+    /// For the head of an answer, and for the next bytes of a body.
+    pub idle: Duration,
+    /// For the answer to a commit: registries hash or copy gigabytes before they give it.
+    pub commit: Duration,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        Self {
+            insecure_push: false,
+            insecure_pull: false,
+            insecure_registries: BTreeSet::new(),
+            skip_tls_verify: false,
+            skip_tls_verify_pull: false,
+            skip_tls_verify_registries: BTreeSet::new(),
+            registry_certificates: BTreeMap::new(),
+            client_certificates: BTreeMap::new(),
+            mirrors: Vec::new(),
+            maps: BTreeMap::new(),
+            push_retry: 5,
+            download_retry: 5,
+            backoff: Backoff::default(),
+            timeouts: Timeouts::default(),
+            user_agent: concat!("rbuild/", env!("CARGO_PKG_VERSION")).to_owned(),
+            certificate_file: None,
+            certificate_directory: None,
+        }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            commit: Duration::from_secs(600),
+        }
+    }
+}

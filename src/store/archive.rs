@@ -1,0 +1,97 @@
+//! The archive that `docker save` writes and `docker load`, `podman load` and `skopeo` read.
+//!
+//! ```text
+//! <config hex>.json   <layer hex>.tar.gz …   manifest.json
+//! ```
+//!
+//! Loaders find everything through `manifest.json` and recognise a layer's compression by its first bytes, so gzip
+//! and zstd layers go in as they are; engines of before 2021 refuse zstd.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Blob, StoreError, layout::write_beside};
+use crate::oci::{Digest, MediaTypeExt, Reference};
+
+/// An image for [`write_archive`].
+#[derive(Clone, Copy, Debug)]
+pub struct ArchiveImage<'a> {
+    /// Bytes of the image config.
+    pub config: &'a [u8],
+    /// Bottom layer first. One digest may occur more than once.
+    pub layers: &'a [Blob],
+    /// The names it gets when it is loaded.
+    pub tags: &'a [Reference],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    config: String,
+    repo_tags: Vec<String>,
+    layers: Vec<String>,
+}
+
+/// Writes `path`, beside its name first. The same image gives the same bytes.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn write_archive(path: &Path, image: ArchiveImage<'_>) -> Result<(), StoreError> {
+    let layers: Vec<File> = image.layers.iter().map(Blob::open).collect::<Result<_, _>>()?;
+    write_beside(path, |file| write_entries(file, image, layers))
+}
+
+fn write_entries(file: &mut File, image: ArchiveImage<'_>, layers: Vec<File>) -> io::Result<()> {
+    let mut archive = tar::Builder::new(BufWriter::with_capacity(1 << 20, file));
+    let config = format!("{}.json", Digest::of(image.config).hex());
+    append(&mut archive, &config, image.config.len() as u64, image.config)?;
+    let mut written = BTreeSet::new();
+    for (blob, file) in image.layers.iter().zip(layers) {
+        if written.insert(*blob.digest()) {
+            append(&mut archive, &layer_name(blob), blob.size(), file)?;
+        }
+    }
+    let items = [Item {
+        config,
+        repo_tags: image.tags.iter().map(tag).collect(),
+        layers: image.layers.iter().map(layer_name).collect(),
+    }];
+    let manifest = serde_json::to_vec(&items)?;
+    append(
+        &mut archive,
+        "manifest.json",
+        manifest.len() as u64,
+        manifest.as_slice(),
+    )?;
+    archive.into_inner()?.flush()
+}
+
+/// No clock and no user of this machine in the header.
+fn append(archive: &mut tar::Builder<impl Write>, name: &str, size: u64, content: impl Read) -> io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    archive.append_data(&mut header, name, content.take(size))
+}
+
+fn layer_name(blob: &Blob) -> String {
+    use crate::oci::Compression;
+    let format = blob.descriptor().media_type.layer_format();
+    let suffix = match format.map(|format| format.compression) {
+        Some(Compression::None) => "tar",
+        Some(Compression::Zstd) => "tar.zst",
+        Some(Compression::Gzip) | None => "tar.gz",
+    };
+    format!("{}.{suffix}", blob.digest().hex())
+}
+
+/// Loaders refuse a digest in a tag.
+fn tag(reference: &Reference) -> String {
+    format!("{}:{}", reference.name(), reference.tag().unwrap_or("latest"))
+}

@@ -1,0 +1,226 @@
+//! An OCI image layout: a directory that holds images (image-spec image-layout.md).
+//!
+//! ```text
+//! <layout>/  oci-layout  index.json  blobs/sha256/<hex>
+//! ```
+//!
+//! Blobs come first and `index.json` last, renamed into place, so a reader never sees an image whose blobs are not there.
+//! Files are 0644 and directories 0755: whoever takes the layout further is seldom the user who built it.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use super::{Blob, StoreError};
+use crate::oci::{Descriptor, Digester, Document, Index, Manifest, ManifestError, ManifestFormat, Raw};
+
+const VERSION: &str = "1.0.0";
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Manifests and configs are read whole; nothing legitimate comes near.
+const MAX_DOCUMENT: u64 = 8 << 20;
+
+/// An image layout directory.
+#[derive(Clone, Debug)]
+pub struct ImageLayout {
+    path: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    #[serde(rename = "imageLayoutVersion")]
+    version: String,
+}
+
+impl ImageLayout {
+    /// Makes `path` a layout. One that is there is kept, with its blobs and its index.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn create(path: &Path) -> Result<Self, StoreError> {
+        let blobs = path.join("blobs/sha256");
+        let created = DirBuilder::new().recursive(true).mode(0o755).create(&blobs);
+        created.map_err(StoreError::io("create", &blobs))?;
+        for directory in [path, &path.join("blobs"), &blobs] {
+            // The umask may have taken bits away.
+            let opened = fs::set_permissions(directory, Permissions::from_mode(0o755));
+            opened.map_err(StoreError::io("set the mode of", directory))?;
+        }
+        let layout = Self { path: path.to_owned() };
+        let marker = Marker {
+            version: VERSION.to_owned(),
+        };
+        layout.write_json(&layout.path.join("oci-layout"), &marker)?;
+        Ok(layout)
+    }
+
+    /// Opens a layout to read from it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotALayout`], [`StoreError::Io`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let not_a_layout = |reason| StoreError::NotALayout {
+            path: path.to_owned(),
+            reason,
+        };
+        let marker = path.join("oci-layout");
+        let bytes = match fs::read(&marker) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(not_a_layout("it has no file oci-layout".to_owned()));
+            }
+            other => other.map_err(StoreError::io("read", &marker))?,
+        };
+        let Marker { version } =
+            serde_json::from_slice(&bytes).map_err(|source| StoreError::Json { path: marker, source })?;
+        match version.starts_with("1.") {
+            true => Ok(Self { path: path.to_owned() }),
+            false => Err(not_a_layout(format!("its version is {version}"))),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds a blob: a hard link where the filesystem allows, else a copy. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn put_blob(&self, blob: &Blob) -> Result<(), StoreError> {
+        let path = self.blob_path(blob.descriptor());
+        if fs::metadata(&path).is_ok_and(|found| found.len() == blob.size()) {
+            return Ok(());
+        }
+        match fs::hard_link(blob.path(), &path) {
+            Ok(()) => Ok(()),
+            Err(_) => self.write_file(&path, &mut blob.open()?),
+        }
+    }
+
+    /// Makes `manifest` the layout's only image, under `name` if there is one. Its blobs must have been put before.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn write_image(&self, manifest: &Raw<Manifest>, name: Option<&str>) -> Result<Descriptor, StoreError> {
+        let document = manifest.value();
+        let media_type = document.media_type.clone();
+        let media_type = media_type.unwrap_or_else(|| document.format().manifest_type());
+        let mut descriptor = Descriptor::new(media_type, *manifest.digest(), manifest.bytes().len() as u64);
+        self.write_file(&self.blob_path(&descriptor), &mut manifest.bytes())?;
+        let annotation = name.map(|name| (REF_NAME.to_owned(), name.to_owned()));
+        descriptor.annotations.extend(annotation);
+        let index = Index::new(ManifestFormat::Oci, vec![descriptor.clone()]);
+        self.write_json(&self.path.join("index.json"), &index)?;
+        Ok(descriptor)
+    }
+
+    /// The manifest of the image called `name`, or of the only one.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchImage`], and whatever is wrong with the files.
+    pub fn manifest(&self, name: Option<&str>) -> Result<Raw<Manifest>, StoreError> {
+        let path = self.path.join("index.json");
+        let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+        let index: Index = serde_json::from_slice(&bytes).map_err(|source| StoreError::Json { path, source })?;
+        let named = |entry: &&Descriptor| name.is_none() || entry.annotations.get(REF_NAME).map(String::as_str) == name;
+        let mut found = index.manifests.iter().filter(named);
+        let (Some(descriptor), None) = (found.next(), found.next().filter(|_| name.is_none())) else {
+            return Err(StoreError::NoSuchImage {
+                path: self.path.clone(),
+                name: name.unwrap_or("(the only one)").to_owned(),
+            });
+        };
+        let path = self.blob_path(descriptor);
+        let bytes = self.read(descriptor)?;
+        match Document::parse(bytes, Some(&descriptor.media_type.to_string())) {
+            Ok(Document::Manifest(manifest)) => Ok(manifest),
+            Ok(Document::Index(_)) => {
+                let source = ManifestError::Unknown(descriptor.media_type.to_string());
+                Err(StoreError::Manifest { path, source })
+            }
+            Err(source) => Err(StoreError::Manifest { path, source }),
+        }
+    }
+
+    /// The blob that `descriptor` names. Its size is checked here, its bytes only by whoever reads them.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Size`].
+    pub fn blob(&self, descriptor: &Descriptor) -> Result<Blob, StoreError> {
+        let path = self.blob_path(descriptor);
+        let actual = fs::metadata(&path).map_err(StoreError::io("inspect", &path))?.len();
+        match actual == descriptor.size {
+            true => Ok(Blob::at(descriptor.clone(), path)),
+            false => Err(StoreError::Size {
+                digest: descriptor.digest,
+                expected: descriptor.size,
+                actual,
+            }),
+        }
+    }
+
+    /// A small blob, verified.
+    ///
+    /// # Errors
+    /// [`StoreError::Size`], [`StoreError::Digest`], [`StoreError::Io`].
+    pub fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {
+        let blob = self.blob(descriptor)?;
+        let mut bytes = Vec::new();
+        let mut limited = blob.open()?.take(MAX_DOCUMENT);
+        limited
+            .read_to_end(&mut bytes)
+            .map_err(StoreError::io("read", blob.path()))?;
+        let mut digester = Digester::like(&descriptor.digest);
+        digester.update(&bytes);
+        let actual = digester.finish();
+        match actual == descriptor.digest {
+            true => Ok(bytes),
+            false => Err(StoreError::Digest {
+                expected: descriptor.digest,
+                actual,
+            }),
+        }
+    }
+
+    fn blob_path(&self, descriptor: &Descriptor) -> PathBuf {
+        let digest = &descriptor.digest;
+        self.path
+            .join("blobs")
+            .join(digest.algorithm().name())
+            .join(digest.hex())
+    }
+
+    fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(value).map_err(|source| StoreError::Json {
+            path: path.to_owned(),
+            source,
+        })?;
+        self.write_file(path, &mut bytes.as_slice())
+    }
+
+    fn write_file(&self, path: &Path, content: &mut dyn Read) -> Result<(), StoreError> {
+        write_beside(path, |file| io::copy(content, file).map(drop))
+    }
+}
+
+/// Writes a file of mode 0644 beside its name and renames it.
+pub(super) fn write_beside(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), StoreError> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let mut file = NamedTempFile::new_in(directory).map_err(StoreError::io("create a file in", directory))?;
+    write(file.as_file_mut()).map_err(StoreError::io("write", path))?;
+    file.flush().map_err(StoreError::io("write", path))?;
+    let opened = file.as_file().set_permissions(Permissions::from_mode(0o644));
+    opened.map_err(StoreError::io("set the mode of", path))?;
+    let persisted = file.persist(path);
+    persisted.map_err(|failed| StoreError::io("rename into place", path)(failed.error))?;
+    Ok(())
+}
