@@ -8,5 +8,7 @@
 //! ```
 
 pub mod cancel;
+pub mod dockerfile;
 pub mod oci;
+pub mod plan;
 pub mod progress;
