@@ -9,7 +9,9 @@
 
 pub mod cancel;
 pub mod image;
+pub mod dockerfile;
 pub mod oci;
+pub mod plan;
 pub mod progress;
 pub mod rootfs;
 pub mod snapshot;

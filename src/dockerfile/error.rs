@@ -1,0 +1,349 @@
+//! What is wrong with a Dockerfile, where, and what was probably meant.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use super::excerpt::{Excerpt, Printable};
+
+/// A mistake in the text of a Dockerfile.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ParseError {
+    /// What is wrong.
+    pub problem: ParseProblem,
+    /// Where; the whole file when there is no line to show.
+    pub excerpt: Option<Box<Excerpt>>,
+    /// What was probably meant.
+    pub hint: Option<Hint>,
+}
+
+impl std::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.excerpt {
+            Some(excerpt) => write!(
+                f,
+                "dockerfile parse error on line {}: {}",
+                excerpt.span().first,
+                self.problem
+            ),
+            None => write!(f, "{}", self.problem),
+        }
+    }
+}
+
+impl Error for ParseError {}
+
+/// What is wrong with the text. The wording follows BuildKit, since people search for it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ParseProblem {
+    /// No bytes.
+    #[error("the Dockerfile cannot be empty")]
+    Empty,
+    /// Comments and blank lines only.
+    #[error("file with no instructions")]
+    NoInstructions,
+    /// ARG only.
+    #[error("dockerfile contains no stages to build")]
+    NoStages,
+    /// A physical line beyond the limit.
+    #[error("dockerfile line greater than max allowed size of {limit}")]
+    LineTooLong {
+        /// In bytes.
+        limit: usize,
+    },
+    /// An instruction or heredoc body that is not text.
+    #[error("the line is not valid UTF-8")]
+    NotUtf8,
+    /// A directive twice.
+    #[error("only one {name} parser directive can be used")]
+    DuplicateDirective {
+        /// In lower case.
+        name: String,
+    },
+    /// `# escape=` with anything but the two tokens.
+    #[error("invalid escape token '{token}' does not match ` or \\")]
+    InvalidEscape {
+        /// As written.
+        token: String,
+    },
+    /// No such keyword.
+    #[error("unknown instruction: {keyword}")]
+    UnknownInstruction {
+        /// As written.
+        keyword: String,
+    },
+    /// No such flag on this instruction.
+    #[error("unknown flag: --{flag}")]
+    UnknownFlag {
+        /// Without dashes.
+        flag: String,
+    },
+    /// A flag without `=value`.
+    #[error("missing a value on flag: --{flag}")]
+    MissingFlagValue {
+        /// Without dashes.
+        flag: String,
+    },
+    /// A flag that may stand only once.
+    #[error("duplicate flag specified: --{flag}")]
+    DuplicateFlag {
+        /// Without dashes.
+        flag: String,
+    },
+    /// A boolean flag with some other value.
+    #[error("expecting boolean value for flag --{flag}, not: {value}")]
+    NotBoolean {
+        /// Without dashes.
+        flag: String,
+        /// As written.
+        value: String,
+    },
+    /// No argument, or several.
+    #[error("{keyword} requires exactly one argument")]
+    ExactlyOne {
+        /// The instruction.
+        keyword: &'static str,
+    },
+    /// No argument.
+    #[error("{keyword} requires at least one argument")]
+    AtLeastOne {
+        /// The instruction.
+        keyword: &'static str,
+    },
+    /// ADD or COPY without a destination.
+    #[error(
+        "{keyword} requires at least two arguments, but only one was provided. Destination could not be determined"
+    )]
+    AtLeastTwo {
+        /// The instruction.
+        keyword: &'static str,
+    },
+    /// A JSON array with numbers, objects or the like.
+    #[error("when using JSON array syntax, arrays must be comprised of strings only")]
+    NotStrings,
+    /// `ENV x`.
+    #[error("{keyword} must have two arguments")]
+    MissingValue {
+        /// The instruction.
+        keyword: &'static str,
+    },
+    /// `ENV a=b c`.
+    #[error("Syntax error - can't find = in {word:?}. Must be of the form: name=value")]
+    NoEquals {
+        /// As written.
+        word: String,
+    },
+    /// `ENV =x`.
+    #[error("{keyword} names can not be blank")]
+    BlankName {
+        /// The instruction.
+        keyword: &'static str,
+    },
+    /// FROM with two words, for instance.
+    #[error("FROM requires either one or three arguments")]
+    FromArguments,
+    /// A name behind AS that cannot be one.
+    #[error("invalid name for build stage: {name:?}, name can't start with a number or contain symbols")]
+    InvalidStageName {
+        /// As written.
+        name: String,
+    },
+    /// An instruction before the first FROM.
+    #[error("no build stage in current context")]
+    NoCurrentStage,
+    /// SHELL in shell form.
+    #[error("SHELL requires the arguments to be in JSON form")]
+    ShellNotJson,
+    /// `RUN []`.
+    #[error("{keyword} in exec form requires at least one element")]
+    EmptyExec {
+        /// The instruction.
+        keyword: &'static str,
+    },
+    /// The file ends within a heredoc.
+    #[error("unterminated heredoc {delimiter}")]
+    UnterminatedHeredoc {
+        /// What would have ended it.
+        delimiter: String,
+    },
+    /// A heredoc as the last argument.
+    #[error("{keyword} cannot accept a heredoc as a destination")]
+    HeredocDestination {
+        /// The instruction.
+        keyword: &'static str,
+    },
+    /// `COPY --from=$x`.
+    #[error(
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround"
+    )]
+    VariableInFrom,
+    /// `RUN --mount=from=$x`.
+    #[error("'from' doesn't support variable expansion, define alias stage instead")]
+    VariableInMountFrom,
+    /// Quotes out of place in a mount option.
+    #[error("invalid mount option {value:?}: a quote must begin and end a field")]
+    MalformedMount {
+        /// As written.
+        value: String,
+    },
+    /// `--network=` of something else.
+    #[error("invalid network mode {mode:?}")]
+    InvalidNetwork {
+        /// As written.
+        mode: String,
+    },
+    /// `--security=` of something else.
+    #[error("security {mode:?} is not valid")]
+    InvalidSecurity {
+        /// As written.
+        mode: String,
+    },
+    /// `HEALTHCHECK NONE x`.
+    #[error("HEALTHCHECK NONE takes no arguments")]
+    HealthcheckNoneArguments,
+    /// `HEALTHCHECK CMD`.
+    #[error("Missing command after HEALTHCHECK CMD")]
+    HealthcheckMissingCommand,
+    /// `HEALTHCHECK foo`.
+    #[error("Unknown type {kind:?} in HEALTHCHECK (try CMD)")]
+    HealthcheckType {
+        /// In upper case.
+        kind: String,
+    },
+    /// Below a millisecond.
+    #[error("Interval {flag:?} cannot be less than 1ms")]
+    ShortInterval {
+        /// Without dashes.
+        flag: &'static str,
+    },
+    /// Not a Go duration.
+    #[error("invalid duration {value:?} for --{flag} (for example 1m30s)")]
+    InvalidDuration {
+        /// Without dashes.
+        flag: &'static str,
+        /// As written.
+        value: String,
+    },
+    /// Not a number.
+    #[error("invalid number {value:?} for --retries")]
+    InvalidRetries {
+        /// As written.
+        value: String,
+    },
+    /// Below zero.
+    #[error("--retries cannot be negative ({value})")]
+    NegativeRetries {
+        /// As written.
+        value: i64,
+    },
+    /// `ONBUILD ONBUILD`.
+    #[error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")]
+    OnbuildChained,
+    /// `ONBUILD FROM` and `ONBUILD MAINTAINER`.
+    #[error("{keyword} isn't allowed as an ONBUILD trigger")]
+    OnbuildForbidden {
+        /// In upper case.
+        keyword: String,
+    },
+}
+
+/// Advice printed after an error, apart from its text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Hint {
+    /// The nearest known word.
+    DidYouMean(String),
+    /// A sentence.
+    Try(&'static str),
+}
+
+impl std::fmt::Display for Hint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::DidYouMean(word) => write!(f, "did you mean {word}?"),
+            Self::Try(advice) => f.write_str(advice),
+        }
+    }
+}
+
+/// An error that can show the lines it is about.
+pub trait Diagnostic: Error {
+    /// The lines.
+    fn excerpt(&self) -> Option<&Excerpt>;
+    /// What to try.
+    fn hint(&self) -> Option<&Hint>;
+}
+
+impl Diagnostic for ParseError {
+    fn excerpt(&self) -> Option<&Excerpt> {
+        self.excerpt.as_deref()
+    }
+
+    fn hint(&self) -> Option<&Hint> {
+        self.hint.as_ref()
+    }
+}
+
+/// The report for `error`: its text, the lines, the chain of causes, the hint. Ends with a newline.
+#[must_use]
+pub fn render(error: &dyn Diagnostic) -> String {
+    let mut report = format!("error: {}\n", Printable(&error.to_string()));
+    if let Some(excerpt) = error.excerpt() {
+        let _ = writeln!(report, "{excerpt}");
+    }
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = writeln!(report, "  = {}", Printable(&error.to_string()));
+        cause = error.source();
+    }
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(report, "hint: {}", Printable(&hint.to_string()));
+    }
+    report
+}
+
+/// The candidate nearest to `word`, if fewer than three edits away and not `word` itself.
+#[must_use]
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<Hint> {
+    let word = word.to_lowercase();
+    let distance = |candidate: &'a str| (edit_distance(&word, &candidate.to_lowercase()), candidate);
+    let (distance, nearest) = candidates.into_iter().map(distance).min_by_key(|(d, _)| *d)?;
+    (1..3).contains(&distance).then(|| Hint::DidYouMean(nearest.to_owned()))
+}
+
+/// Levenshtein's distance. Words far longer than any candidate are not worth the quadratic work.
+fn edit_distance(a: &str, b: &str) -> usize {
+    if a.len().abs_diff(b.len()) > 8 || a.len() > 256 {
+        return usize::MAX;
+    }
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_within_two_edits() {
+        let hint = |word: &str| closest(word, ["RUN", "ENTRYPOINT", "ENV"]);
+        for (word, expected) in [
+            ("FNTRYPOINT", Some("ENTRYPOINT")),
+            ("fntrypoint", Some("ENTRYPOINT")),
+            ("RUNN", Some("RUN")),
+            ("EV", Some("ENV")),
+            ("RUN", None),
+            ("NOTHING", None),
+            ("", None),
+        ] {
+            assert_eq!(hint(word), expected.map(|w| Hint::DidYouMean(w.to_owned())), "{word}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Dockerfile text to typed instructions, with the lines each one came from. Pure.
+//!
+//! ```text
+//! bytes ─lines─▶ logical lines with heredoc bodies ─words─▶ keyword, flags, operands ─parse─▶ Dockerfile
+//! ```
+//!
+//! What is parsed here is what can be known from the text alone. Variables are *not* expanded: every
+//! operand in which BuildKit expands them is a [`Word`], which only an [`Expander`] turns into text.
+//! Where the manual and BuildKit differ, BuildKit's behaviour is implemented.
+
+mod error;
+mod excerpt;
+mod expand;
+mod flags;
+mod heredoc;
+mod instruction;
+mod lines;
+mod mount;
+mod parse;
+mod pattern;
+mod words;
+
+pub use error::{Diagnostic, Hint, ParseError, ParseProblem, closest, render};
+pub use excerpt::{Excerpt, SourceText, Span, Spanned};
+pub use expand::{ExpandError, Expander};
+pub use heredoc::{Heredoc, Indent, Quoting};
+pub use instruction::{
+    Add, Arg, ArgItem, Command, Copy, Directives, Dockerfile, Env, Escape, Expose, From, Healthcheck, Instruction,
+    KeyValue, Label, Maintainer, Network, Onbuild, Run, Security, Shell, Source, StageSource, Statement, Stopsignal,
+    Transfer, User, Volume, Word, Workdir,
+};
+pub use mount::{Mount, MountField};
+pub use parse::{parse, parse_trigger};

@@ -1,0 +1,243 @@
+//! A Dockerfile with its options and the configs of its base images, resolved to steps. Pure.
+//!
+//! ```text
+//! Dockerfile ─outline()─▶ Outline: needed stages, needed images
+//!                            │ the driver fetches configs of the images
+//!                            ▼
+//!                         plan() ─▶ Planning::Needs(images)   ONBUILD triggers asked for more: fetch, call again
+//!                                └▶ Planning::Ready(Plan)     every step expanded, the final config known
+//! ```
+//!
+//! After planning, only what depends on file contents is open: names of users, wildcards, layers.
+
+mod arguments;
+mod copy;
+mod display;
+mod environment;
+mod error;
+mod history;
+mod identity;
+mod metadata;
+mod outline;
+mod steps;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use arguments::PlanOptions;
+pub use copy::{Chmod, ModeChange, ModeOperator, Owner, Permissions, Principal};
+pub use error::{PlanError, PlanProblem};
+pub use identity::StepId;
+pub use outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, outline};
+pub use steps::plan;
+
+use crate::dockerfile::Excerpt;
+use crate::oci::{Digest, History, ImageConfig, Platform};
+
+/// A stage by its place in the file, counted from 0 over all FROMs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct StageId(pub usize);
+
+impl fmt::Display for StageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What planning must know of a base image.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BaseConfig {
+    /// Digest of the platform's manifest: where the stage's step identities begin.
+    pub manifest_digest: Digest,
+    /// Its config, as [`ImageConfig::into_base`] leaves it.
+    pub config: ImageConfig,
+}
+
+/// The configs fetched so far.
+pub type BaseConfigs = BTreeMap<ImageKey, BaseConfig>;
+
+/// What [`plan`] came to.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Planning {
+    /// Nothing is open.
+    Ready(Plan),
+    /// ONBUILD triggers of a base image need images that the outline could not know: fetch the
+    /// configs of the [`ImageUse::Base`] ones among them, add them, and plan again.
+    Needs(Vec<ImageNeed>),
+}
+
+/// A build, ready to be executed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// The needed stages; each comes after those it needs.
+    pub stages: Vec<PlannedStage>,
+    /// The stage whose image is wanted; the last of [`Self::stages`].
+    pub target: StageId,
+    /// Every image needed, each once for its use.
+    pub images: Vec<ImageNeed>,
+}
+
+impl Plan {
+    /// The planned stage with this id, if it is needed.
+    #[must_use]
+    pub fn stage(&self, id: StageId) -> Option<&PlannedStage> {
+        self.stages.iter().find(|stage| stage.id == id)
+    }
+}
+
+/// One stage with everything expanded.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PlannedStage {
+    /// Its place in the file.
+    pub id: StageId,
+    /// `AS name`, in lower case.
+    pub name: Option<String>,
+    /// What it starts from.
+    pub base: Base,
+    /// What it is built for.
+    pub platform: Platform,
+    /// The FROM line.
+    pub excerpt: Excerpt,
+    /// The steps in order, triggers of the base first.
+    pub steps: Vec<PlannedStep>,
+    /// The config after the last step. `created` and `rootfs.diff_ids` are empty; `history` holds
+    /// the base *image's* entries and those of all steps of the FROM chain, `created` of ours unset.
+    pub config: ImageConfig,
+}
+
+impl PlannedStage {
+    /// Stages this one needs: its base and the sources of its copies, each once, in order.
+    #[must_use]
+    pub fn dependencies(&self) -> Vec<StageId> {
+        let mut stages = Vec::new();
+        if let Base::Stage(id) = self.base {
+            stages.push(id);
+        }
+        for step in &self.steps {
+            if let Step::Copy(CopyStep {
+                from: CopyFrom::Stage(id),
+                ..
+            }) = &step.step
+            {
+                stages.push(*id);
+            }
+        }
+        stages.sort_unstable();
+        stages.dedup();
+        stages
+    }
+}
+
+/// A step with its identity and what is to be said about it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PlannedStep {
+    /// Its identity; equal steps on equal bases have equal identities.
+    pub id: StepId,
+    /// What to do.
+    pub step: Step,
+    /// The history entry, `created` unset; ONBUILD leaves none.
+    pub history: Option<History>,
+    /// The instruction on one line, as written, for progress and errors.
+    pub text: String,
+    /// Where it stands; for a trigger the FROM that pulled it in.
+    pub excerpt: Excerpt,
+}
+
+/// What a step does to the rootfs.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Step {
+    /// Runs a process.
+    Run(RunStep),
+    /// Copies files in.
+    Copy(CopyStep),
+    /// Creates a directory.
+    Workdir(WorkdirStep),
+    /// Changes nothing but the config, which the plan knows already.
+    Metadata,
+}
+
+/// RUN.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunStep {
+    /// Program and arguments, the shell included.
+    pub argv: Vec<String>,
+    /// `KEY=value` of ENV and ARG, each key once, with a PATH.
+    pub env: Vec<String>,
+    /// `KEY=value` of proxies: given to the process, but in no identity and no history.
+    pub proxy_env: Vec<String>,
+    /// Absolute.
+    pub cwd: String,
+    /// `user[:group]` to look up in the rootfs; `None` is root.
+    pub user: Option<String>,
+    /// A file to be shown read-only to the process.
+    pub script: Option<ScriptFile>,
+}
+
+/// The body of a `RUN <<EOF` that starts with `#!`: a file with mode 0755 for the length of the step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScriptFile {
+    /// Absolute, `/dev/pipes/EOF`.
+    pub path: String,
+    /// The body.
+    pub content: String,
+}
+
+/// COPY or ADD.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CopyStep {
+    /// The tree the paths are looked up in.
+    pub from: CopyFrom,
+    /// In the order to be copied.
+    pub sources: Vec<CopySource>,
+    /// Absolute, not cleaned; a trailing `/` or `/.` means a directory.
+    pub destination: String,
+    /// `None` keeps the owner a copy from [`Self::from`] has.
+    pub chown: Option<Owner>,
+    /// `None` keeps the mode.
+    pub chmod: Option<Chmod>,
+    /// What happens to a source that is an archive.
+    pub archives: Archives,
+}
+
+/// Where a copy reads from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CopyFrom {
+    /// The build context.
+    Context,
+    /// Another stage's rootfs.
+    Stage(StageId),
+    /// An image's rootfs.
+    Image(ImageKey),
+}
+
+/// One source of a copy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CopySource {
+    /// A path below the root of [`CopyStep::from`], perhaps with wildcards; `..` is harmless.
+    Path(String),
+    /// A file with mode 0644 made of this text.
+    Heredoc {
+        /// Its base name.
+        name: String,
+        /// Expanded.
+        content: String,
+    },
+}
+
+/// What ADD does with archives among its sources.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Archives {
+    /// They are files like others.
+    Keep,
+    /// A regular file that is named directly and holds a tar, compressed or not, is extracted.
+    Extract,
+}
+
+/// WORKDIR.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WorkdirStep {
+    /// Absolute; not cleaned when it was written absolute.
+    pub path: String,
+    /// Owner of directories that have to be made.
+    pub owner: Option<Owner>,
+}
