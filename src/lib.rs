@@ -7,6 +7,8 @@
 //!    base + layers + config ─image─▶ manifest ─export─▶ registry, layout, archive
 //! ```
 
+pub mod build;
 pub mod cancel;
+pub mod cli;
 pub mod oci;
 pub mod progress;
