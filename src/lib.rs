@@ -7,9 +7,11 @@
 //!    base + layers + config ─image─▶ manifest ─export─▶ registry, layout, archive
 //! ```
 
+pub mod build;
 pub mod cancel;
 pub mod image;
 pub mod dockerfile;
+pub mod cli;
 pub mod oci;
 pub mod plan;
 pub mod progress;

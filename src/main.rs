@@ -1,1 +1,7 @@
-fn main() {}
+//! The `rbuild` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rbuild::cli::main()
+}

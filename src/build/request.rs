@@ -1,0 +1,213 @@
+//! What a build is asked to do: plain values, checked against each other before anything is pulled.
+//!
+//! Nothing here reads the environment or the command line, and nothing below this module does either:
+//! whatever the outside may decide about a build is a field. Paths are absolute.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::oci::{ManifestFormat, Platform, Reference};
+
+/// Everything one build needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildRequest {
+    /// The Dockerfile; it exists.
+    pub dockerfile: PathBuf,
+    /// The Dockerfile as the user named it, for messages.
+    pub dockerfile_name: String,
+    /// The directory that ADD and COPY read from, sub-path included; it exists.
+    pub context: PathBuf,
+    /// Values for ARG, by name. An empty value overrides a default; an absent name does not.
+    pub build_args: BTreeMap<String, String>,
+    /// Stages to build, by name or number. The first is exported, the others are only built; empty means the last stage.
+    pub targets: Vec<String>,
+    /// The platform to build for; `None` is the machine's own.
+    pub platform: Option<Platform>,
+    /// Labels of the exported image; they win over LABEL.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the exported image's manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// Where the image goes.
+    pub outputs: Outputs,
+    /// What the image is made of.
+    pub image: ImageOptions,
+    /// How to reach registries.
+    pub registry: RegistryOptions,
+    /// Where RUN executes.
+    pub isolation: IsolationChoice,
+    /// Directory that holds blobs, rootfs trees and locks. Created when missing.
+    pub state_dir: PathBuf,
+    /// Patterns (`*`, `?`, `[`, per path component) of rootfs paths that are not unpacked, not
+    /// deleted and not put in a layer, each with everything below it.
+    pub ignore_paths: Vec<String>,
+    /// Whether the user accepts that the container's own files are moved aside for a RUN.
+    pub force: bool,
+}
+
+/// Where the image, its digest and its names go. At least a destination, or `no_push`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outputs {
+    /// References to push to; every one has a tag and no digest. They also name the image in an archive.
+    pub destinations: Vec<Reference>,
+    /// Whether the destinations are only names and nothing is sent to a registry.
+    pub no_push: bool,
+    /// Archive in the `docker save` format.
+    pub tar_path: Option<PathBuf>,
+    /// OCI image layout directory.
+    pub oci_layout_path: Option<PathBuf>,
+    /// Receives the manifest's digest, without a newline.
+    pub digest_file: Option<PathBuf>,
+    /// Receives a line `<repository>@<digest>` per destination.
+    pub image_name_with_digest_file: Option<PathBuf>,
+    /// Receives a line `<repository>:<tag>@<digest>` per destination.
+    pub image_name_tag_with_digest_file: Option<PathBuf>,
+}
+
+/// Properties of the image's bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageOptions {
+    /// How new layers are compressed.
+    pub compression: LayerCompression,
+    /// Family of media types; `None` inherits from the base image.
+    pub format: Option<ManifestFormat>,
+    /// Whether no time of this build may enter the image.
+    pub reproducible: bool,
+    /// Seconds since 1970 to use where an image needs "now"; later file times are cut down to it.
+    pub source_date_epoch: Option<u64>,
+    /// Whether a stage becomes one layer.
+    pub single_snapshot: bool,
+}
+
+/// Codec and level of new layers. `None` leaves the level to the codec's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerCompression {
+    /// RFC 1952.
+    Gzip {
+        /// 0 (stored) to 9.
+        level: Option<u8>,
+    },
+    /// RFC 8878; only in an OCI manifest.
+    Zstd {
+        /// 1 to 22.
+        level: Option<u8>,
+    },
+}
+
+impl Default for LayerCompression {
+    fn default() -> Self {
+        Self::Gzip { level: None }
+    }
+}
+
+/// How registries are reached. Hosts are `host[:port]`; Docker Hub is `docker.io`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegistryOptions {
+    /// Whether pushes use plain HTTP.
+    pub insecure: bool,
+    /// Whether pulls use plain HTTP.
+    pub insecure_pull: bool,
+    /// Hosts that are spoken to in plain HTTP.
+    pub insecure_registries: BTreeSet<String>,
+    /// Whether no certificate is verified.
+    pub skip_tls_verify: bool,
+    /// Whether no certificate is verified on pulls.
+    pub skip_tls_verify_pull: bool,
+    /// Hosts whose certificates are not verified.
+    pub skip_tls_verify_registries: BTreeSet<String>,
+    /// Certificate authorities (PEM) by host, in addition to the machine's.
+    pub certificates: BTreeMap<String, PathBuf>,
+    /// Client certificates by host.
+    pub client_certificates: BTreeMap<String, ClientCertificate>,
+    /// Where to look first for images of a host, in this order.
+    pub mirrors: BTreeMap<String, Vec<Mirror>>,
+    /// Whether an image that no mirror has is not looked for at its own host.
+    pub skip_default_registry_fallback: bool,
+    /// Further tries of a push.
+    pub push_retry: u32,
+    /// Further tries of a pull.
+    pub image_download_retry: u32,
+    /// Further tries of unpacking a base image.
+    pub image_fs_extract_retry: u32,
+    /// Whether a tag that exists and must not change counts as pushed.
+    pub push_ignore_immutable_tag_errors: bool,
+    /// Whether the build starts without asking the registry if a push is allowed.
+    pub skip_push_permission_check: bool,
+    /// Built-in credential helpers to ask, by name; `None` asks all.
+    pub credential_helpers: Option<Vec<String>>,
+    /// Where credentials may be.
+    pub credentials: CredentialSources,
+}
+
+/// Certificate and key that identify us to a registry, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// A registry that holds another one's images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Its `host[:port]`.
+    pub host: String,
+    /// What stands before the repository on it; empty, or without slashes at either end.
+    pub prefix: String,
+}
+
+/// What the environment says about registry credentials, unread.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CredentialSources {
+    /// Directory of `config.json`, or the file itself.
+    pub docker_config: Option<PathBuf>,
+    /// The content of a `config.json`; wins over the file.
+    pub docker_auth_config: Option<Secret>,
+    /// A file in the format of podman's `auth.json`.
+    pub registry_auth_file: Option<PathBuf>,
+    /// The user's home directory.
+    pub home: Option<PathBuf>,
+    /// Directory that may hold `containers/auth.json`.
+    pub xdg_runtime_dir: Option<PathBuf>,
+    /// Directory that may hold `containers/auth.json`.
+    pub xdg_config_home: Option<PathBuf>,
+}
+
+/// A text that no message may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `text`.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Where RUN executes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IsolationChoice {
+    /// The strongest that works.
+    #[default]
+    Auto,
+    /// A private root in namespaces of its own.
+    Namespaces,
+    /// A private root without namespaces.
+    Chroot,
+    /// The container's own `/`.
+    InPlace,
+}

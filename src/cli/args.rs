@@ -1,0 +1,447 @@
+//! The command line as written: names, value grammars and help, nothing else.
+//!
+//! Names and grammar are those of the kaniko executor. A field's type is its grammar (see `value`);
+//! [`command`] gives every field of a type the same parsing rules.
+
+use std::any::TypeId;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use super::value::{Count, GoDuration, HostPair, Int, KeyValue, KeyValues, Switch};
+
+/// Builds a container image from a Dockerfile, without a daemon, and pushes it.
+#[derive(Parser, Debug)]
+#[command(
+    name = "rbuild",
+    version,
+    max_term_width = 100,
+    args_override_self = true,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    override_usage = "rbuild [-f Dockerfile] [-c DIR] -d REFERENCE [OPTIONS]\n       rbuild version"
+)]
+pub(super) struct Cli {
+    /// What to do instead of a build.
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) input: Input,
+    #[command(flatten)]
+    pub(super) output: Output,
+    #[command(flatten)]
+    pub(super) image: Image,
+    #[command(flatten)]
+    pub(super) registry: Registry,
+    #[command(flatten)]
+    pub(super) cache: Cache,
+    #[command(flatten)]
+    pub(super) execution: Execution,
+    #[command(flatten)]
+    pub(super) logging: Logging,
+    #[command(flatten)]
+    pub(super) obsolete: Obsolete,
+}
+
+/// What rbuild does besides building.
+#[derive(Subcommand, Debug, Clone, Copy)]
+pub(super) enum Command {
+    /// Prints the version
+    Version,
+}
+
+/// Dockerfile, context and build arguments.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Input")]
+pub(super) struct Input {
+    /// Dockerfile to build, relative to the working directory or to the context [default: Dockerfile]
+    #[arg(long, short = 'f', value_name = "PATH")]
+    pub(super) dockerfile: Option<String>,
+
+    /// Directory that ADD and COPY read from; may be written dir://PATH [default: /workspace/]
+    #[arg(long, short = 'c', value_name = "DIR")]
+    pub(super) context: Option<String>,
+
+    /// Directory within the context to use as the context
+    #[arg(long, value_name = "DIR")]
+    pub(super) context_sub_path: Option<String>,
+
+    /// Options of a git:// context, one per flag or separated by commas
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) git: Vec<String>,
+
+    /// Cloud storage bucket of the context
+    #[arg(long, short = 'b', value_name = "BUCKET", hide = true)]
+    pub(super) bucket: Option<String>,
+
+    /// Value for an ARG; KEY alone takes the environment variable of that name, if it is set
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    pub(super) build_arg: Vec<String>,
+
+    /// Stage to build, by name or number; of several, the first is exported [default: the last stage]
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(super) target: Vec<String>,
+
+    /// Platform to build for, for example linux/arm64 [default: the machine's]
+    #[arg(long, visible_alias = "platform", alias = "customPlatform", value_name = "OS/ARCH[/VARIANT]")]
+    pub(super) custom_platform: Option<String>,
+
+    /// Secret for RUN --mount=type=secret
+    #[arg(long, value_name = "id=ID[,src=PATH|,env=NAME]")]
+    pub(super) secret: Vec<String>,
+
+    /// Label for the image; wins over LABEL
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) label: Vec<KeyValue>,
+
+    /// Annotation for the image's manifest
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) annotation: Vec<KeyValue>,
+
+    /// Path in the image that is not unpacked, not deleted and put in no layer; may hold * ? [
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) ignore_path: Vec<String>,
+}
+
+/// Where the image goes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub(super) struct Output {
+    /// Reference to push the image to; may be given several times
+    #[arg(long, short = 'd', value_name = "REFERENCE")]
+    pub(super) destination: Vec<String>,
+
+    /// Push nothing [env: KANIKO_NO_PUSH]
+    #[arg(long, value_name = "BOOL")]
+    pub(super) no_push: Option<Switch>,
+
+    /// Write the image as an archive in the docker save format
+    #[arg(long, alias = "tarPath", value_name = "FILE")]
+    pub(super) tar_path: Option<PathBuf>,
+
+    /// Write the image as an OCI image layout
+    #[arg(long, value_name = "DIR")]
+    pub(super) oci_layout_path: Option<PathBuf>,
+
+    /// Write the image's digest, without a newline
+    #[arg(long, value_name = "FILE")]
+    pub(super) digest_file: Option<PathBuf>,
+
+    /// Write a line repository@digest per destination
+    #[arg(long, value_name = "FILE")]
+    pub(super) image_name_with_digest_file: Option<PathBuf>,
+
+    /// Write a line repository:tag@digest per destination
+    #[arg(long, value_name = "FILE")]
+    pub(super) image_name_tag_with_digest_file: Option<PathBuf>,
+
+    /// Print what would be built, and build nothing
+    #[arg(long, value_name = "BOOL", hide = true)]
+    pub(super) dryrun: Option<Switch>,
+}
+
+/// What the image is made of.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Image")]
+pub(super) struct Image {
+    /// Compression of new layers [default: gzip]
+    #[arg(long, value_name = "CODEC")]
+    pub(super) compression: Option<Codec>,
+
+    /// Compression level: 0 to 9 for gzip, 1 to 22 for zstd; -1 is the codec's default
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) compression_level: Option<Int>,
+
+    /// Format of manifest, config and layers [default: the base image's]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) image_format: Option<Format>,
+
+    /// Leave every time out of the image, so that equal inputs give equal digests. Honours SOURCE_DATE_EPOCH, from
+    /// the environment or as a build argument
+    #[arg(long, value_name = "BOOL")]
+    pub(super) reproducible: Option<Switch>,
+
+    /// Make one layer per stage
+    #[arg(long, value_name = "BOOL")]
+    pub(super) single_snapshot: Option<Switch>,
+}
+
+/// How registries are reached.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Registry")]
+pub(super) struct Registry {
+    /// Push over plain HTTP
+    #[arg(long, value_name = "BOOL")]
+    pub(super) insecure: Option<Switch>,
+
+    /// Pull over plain HTTP
+    #[arg(long, value_name = "BOOL")]
+    pub(super) insecure_pull: Option<Switch>,
+
+    /// Registry to speak plain HTTP to
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) insecure_registry: Vec<String>,
+
+    /// Verify no TLS certificate
+    #[arg(long, value_name = "BOOL")]
+    pub(super) skip_tls_verify: Option<Switch>,
+
+    /// Verify no TLS certificate when pulling
+    #[arg(long, value_name = "BOOL")]
+    pub(super) skip_tls_verify_pull: Option<Switch>,
+
+    /// Registry whose TLS certificate is not verified
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) skip_tls_verify_registry: Vec<String>,
+
+    /// Certificate authority (PEM) of a registry
+    #[arg(long, value_name = "HOST=FILE")]
+    pub(super) registry_certificate: Vec<KeyValue>,
+
+    /// Client certificate and key (PEM) for a registry
+    #[arg(long, value_name = "HOST=CERT,KEY")]
+    pub(super) registry_client_cert: Vec<HostPair>,
+
+    /// Where to look first for images of a registry [env: KANIKO_REGISTRY_MAP]
+    #[arg(long, value_name = "HOST=HOST[/PREFIX][;…]")]
+    pub(super) registry_map: Vec<KeyValues>,
+
+    /// Where to look first for images of Docker Hub [env: KANIKO_REGISTRY_MIRROR]
+    #[arg(long, value_name = "HOST[/PREFIX]")]
+    pub(super) registry_mirror: Vec<String>,
+
+    /// Fail when no mirror has an image, instead of asking its own registry
+    #[arg(long, value_name = "BOOL")]
+    pub(super) skip_default_registry_fallback: Option<Switch>,
+
+    /// Further tries of a push [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(super) push_retry: Option<Count>,
+
+    /// Further tries of a pull [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(super) image_download_retry: Option<Count>,
+
+    /// Further tries of unpacking a base image [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(super) image_fs_extract_retry: Option<Count>,
+
+    /// Count a tag that exists and must not change as pushed
+    #[arg(long, value_name = "BOOL")]
+    pub(super) push_ignore_immutable_tag_errors: Option<Switch>,
+
+    /// Start without asking the registry whether the push is allowed
+    #[arg(long, value_name = "BOOL")]
+    pub(super) skip_push_permission_check: Option<Switch>,
+
+    /// Built-in credential helper to use; empty for none [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub(super) credential_helpers: Vec<String>,
+}
+
+/// The layer cache.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Cache")]
+pub(super) struct Cache {
+    /// Reuse layers of earlier builds (not implemented yet: everything is built)
+    #[arg(long, value_name = "BOOL")]
+    pub(super) cache: Option<Switch>,
+
+    /// Repository that holds cached layers
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(super) cache_repo: Option<String>,
+
+    /// Directory that holds cached base images
+    #[arg(long, value_name = "DIR")]
+    pub(super) cache_dir: Option<PathBuf>,
+
+    /// Age at which a cached layer is not used any more, for example 336h
+    #[arg(long, value_name = "DURATION")]
+    pub(super) cache_ttl: Option<GoDuration>,
+
+    /// Cache layers of COPY and ADD
+    #[arg(long, value_name = "BOOL")]
+    pub(super) cache_copy_layers: Option<Switch>,
+
+    /// Cache layers of RUN
+    #[arg(long, value_name = "BOOL")]
+    pub(super) cache_run_layers: Option<Switch>,
+
+    /// Only read the cache
+    #[arg(long, value_name = "BOOL")]
+    pub(super) no_push_cache: Option<Switch>,
+}
+
+/// Where and how a build executes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Snapshot and isolation")]
+pub(super) struct Execution {
+    /// Where RUN executes: the strongest that works, namespaces of its own, a chroot, or the container's own / [default:
+    /// auto]
+    #[arg(long, value_name = "MODE")]
+    pub(super) isolation: Option<IsolationMode>,
+
+    /// Directory for blobs and root filesystems [default: /var/lib/rbuild for root, else ~/.local/share/rbuild]
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: Option<PathBuf>,
+
+    /// Same as --store [env: KANIKO_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub(super) kaniko_dir: Option<PathBuf>,
+
+    /// Accept that the container's own files are moved aside for a RUN
+    #[arg(long, value_name = "BOOL")]
+    pub(super) force: Option<Switch>,
+}
+
+/// What is told, and how.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Logging")]
+pub(super) struct Logging {
+    /// Live lines or plain ones [default: auto, which is tty on a terminal]
+    #[arg(long, value_name = "STYLE")]
+    pub(super) progress: Option<ProgressStyle>,
+
+    /// Print errors and warnings only
+    #[arg(long, value_name = "BOOL")]
+    pub(super) quiet: Option<Switch>,
+
+    /// Use no colour [env: NO_COLOR]
+    #[arg(long, value_name = "BOOL")]
+    pub(super) no_color: Option<Switch>,
+
+    /// Lowest level that is printed [default: info]
+    #[arg(long, short = 'v', value_name = "LEVEL")]
+    pub(super) verbosity: Option<Verbosity>,
+
+    /// Form of a log line: for people, key=value, or JSON [default: color]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
+
+    /// Start each line with the time
+    #[arg(long, value_name = "BOOL")]
+    pub(super) log_timestamp: Option<Switch>,
+}
+
+/// Flags of the kaniko executor that have nothing left to do.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Accepted for compatibility, without effect")]
+pub(super) struct Obsolete {
+    /// Changes are always found exactly
+    #[arg(long, alias = "snapshotMode", value_name = "MODE")]
+    pub(super) snapshot_mode: Option<SnapshotMode>,
+
+    /// Changes are always found exactly
+    #[arg(long, value_name = "BOOL")]
+    pub(super) use_new_run: Option<Switch>,
+
+    /// Layers are never held in memory
+    #[arg(long, value_name = "BOOL")]
+    pub(super) compressed_caching: Option<Switch>,
+
+    /// Only real mounts are left out of the image
+    #[arg(long, alias = "whitelist-var-run", value_name = "BOOL")]
+    pub(super) ignore_var_run: Option<Switch>,
+
+    /// Metadata instructions never make a layer
+    #[arg(long, value_name = "BOOL")]
+    pub(super) force_build_metadata: Option<Switch>,
+
+    /// Unused stages are never built
+    #[arg(long, value_name = "BOOL")]
+    pub(super) skip_unused_stages: Option<Switch>,
+
+    /// Nothing is left to clean up
+    #[arg(long, value_name = "BOOL")]
+    pub(super) cleanup: Option<Switch>,
+
+    /// Nothing has to be cleaned up first
+    #[arg(long, value_name = "BOOL")]
+    pub(super) pre_cleanup: Option<Switch>,
+
+    /// The context is never touched
+    #[arg(long, value_name = "BOOL")]
+    pub(super) preserve_context: Option<Switch>,
+
+    /// The image is never unpacked into the container
+    #[arg(long, value_name = "BOOL")]
+    pub(super) materialize: Option<Switch>,
+}
+
+/// `--compression`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Codec {
+    Gzip,
+    Zstd,
+}
+
+/// `--image-format`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Docker,
+    Oci,
+}
+
+/// `--isolation`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IsolationMode {
+    Auto,
+    Namespaces,
+    Chroot,
+    InPlace,
+}
+
+/// `--progress`.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ProgressStyle {
+    #[default]
+    Auto,
+    Plain,
+    Tty,
+}
+
+/// `--verbosity`, most severe first.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Verbosity {
+    Panic,
+    Fatal,
+    Error,
+    #[value(alias = "warning")]
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `--log-format`.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LogFormat {
+    Text,
+    #[default]
+    Color,
+    Json,
+}
+
+/// `--snapshot-mode`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SnapshotMode {
+    Full,
+    Redo,
+    Time,
+}
+
+/// The parser, with the rules that hold for every flag of a kind.
+pub(super) fn command() -> clap::Command {
+    Cli::command().mut_args(|arg| {
+        if arg.get_value_parser().type_id() == TypeId::of::<Switch>() {
+            // `--cache true` must not be read as `--cache=true`: Go's flags never do.
+            arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+        } else if arg.get_action().takes_values() {
+            // A value-taking flag takes the next argument whatever it looks like: `--compression-level -1`.
+            arg.allow_hyphen_values(true)
+        } else {
+            arg
+        }
+    })
+}

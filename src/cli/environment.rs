@@ -1,0 +1,83 @@
+//! The outside of a build: environment variables, working directory, user.
+//!
+//! This is the one place where they are read; everything else gets an [`Environment`]. The variables below are all
+//! that rbuild itself looks at. TLS and HTTP libraries read `SSL_CERT_FILE`, `SSL_CERT_DIR` and the proxy
+//! variables on their own.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// Same as `--no-push`, as a Go boolean; the flag wins.
+pub(super) const KANIKO_NO_PUSH: &str = "KANIKO_NO_PUSH";
+/// One more `--registry-mirror`, tried after those of the flag.
+pub(super) const KANIKO_REGISTRY_MIRROR: &str = "KANIKO_REGISTRY_MIRROR";
+/// One more `--registry-map`, tried after those of the flag.
+pub(super) const KANIKO_REGISTRY_MAP: &str = "KANIKO_REGISTRY_MAP";
+/// Same as `--kaniko-dir`; the flag wins.
+pub(super) const KANIKO_DIR: &str = "KANIKO_DIR";
+/// Seconds since 1970 to use instead of now; `--build-arg SOURCE_DATE_EPOCH=…` wins.
+pub(super) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// Anything but empty turns colour off (<https://no-color.org>).
+pub(super) const NO_COLOR: &str = "NO_COLOR";
+/// `dumb` turns live lines and colour off.
+pub(super) const TERM: &str = "TERM";
+/// Directory of `config.json`; passed on.
+pub(super) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// Content of a `config.json`; passed on.
+pub(super) const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
+/// File with credentials in podman's format; passed on.
+pub(super) const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
+/// Directory that may hold `containers/auth.json`; passed on.
+pub(super) const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+/// Directory that may hold `containers/auth.json`; passed on.
+pub(super) const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// Where an ordinary user's state directory is, if not in `~/.local/share`.
+pub(super) const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
+/// The user's home directory.
+pub(super) const HOME: &str = "HOME";
+
+/// What of the outside may influence a build, taken once.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    /// The working directory; relative paths start here.
+    pub(super) working_directory: PathBuf,
+    /// Whether we are root in our user namespace.
+    pub(super) is_root: bool,
+}
+
+impl Environment {
+    /// Takes this process's environment.
+    ///
+    /// # Errors
+    /// The working directory is gone or may not be read.
+    pub(super) fn of_process() -> std::io::Result<Self> {
+        Ok(Self {
+            variables: std::env::vars_os().collect(),
+            working_directory: std::env::current_dir()?,
+            is_root: rustix::process::geteuid().is_root(),
+        })
+    }
+
+    /// A variable's value, `None` when unset.
+    pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// A variable's value, `None` when unset or empty.
+    pub(super) fn filled(&self, name: &str) -> Option<&OsStr> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// A variable's value as a path, `None` when unset or empty.
+    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.filled(name).map(PathBuf::from)
+    }
+
+    #[cfg(test)]
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+}
