@@ -10,3 +10,6 @@
 pub mod cancel;
 pub mod oci;
 pub mod progress;
+pub mod run;
+mod sys;
+pub mod users;

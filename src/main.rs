@@ -1,1 +1,8 @@
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if let Some(code) = rbuild::run::child_main(std::env::args_os()) {
+        return code;
+    }
+    ExitCode::SUCCESS
+}
