@@ -19,3 +19,6 @@ pub mod rootfs;
 pub mod snapshot;
 pub mod registry;
 pub mod store;
+pub mod run;
+mod sys;
+pub mod users;

@@ -1,0 +1,72 @@
+//! Which isolation a build uses.
+
+use std::str::FromStr;
+
+use super::{Isolation, Namespaces, RunError};
+
+/// What the user asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum IsolationChoice {
+    /// The strongest that works here.
+    #[default]
+    Auto,
+    /// Namespaces, or nothing.
+    Namespaces,
+}
+
+impl FromStr for IsolationChoice {
+    type Err = RunError;
+
+    fn from_str(text: &str) -> Result<Self, RunError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "namespaces" => Ok(Self::Namespaces),
+            _ => Err(RunError::UnknownIsolation(text.to_owned())),
+        }
+    }
+}
+
+/// What makes namespaces available.
+const NAMESPACES_REMEDY: &str = "run rbuild as root on the host or in a VM, or in a container with CAP_SYS_ADMIN that may mount (docker run --privileged)";
+
+/// Finds the isolation to use by trying, in a child, everything it will have to do.
+///
+/// # Errors
+/// [`RunError::Unavailable`], with the first thing that was refused and what would help.
+pub fn choose(choice: IsolationChoice) -> Result<Box<dyn Isolation>, RunError> {
+    match choice {
+        IsolationChoice::Auto | IsolationChoice::Namespaces => Ok(Box::new(probed(Namespaces::default())?)),
+    }
+}
+
+fn probed(namespaces: Namespaces) -> Result<Namespaces, RunError> {
+    match namespaces.probe() {
+        Ok(()) => Ok(namespaces),
+        Err(error) => Err(RunError::Unavailable {
+            isolation: namespaces.name(),
+            remedy: NAMESPACES_REMEDY,
+            source: Box::new(error),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_option() {
+        assert_eq!("auto".parse::<IsolationChoice>().unwrap(), IsolationChoice::Auto);
+        assert_eq!(
+            "namespaces".parse::<IsolationChoice>().unwrap(),
+            IsolationChoice::Namespaces
+        );
+        for text in ["", "Auto", "docker"] {
+            assert!(
+                matches!(text.parse::<IsolationChoice>(), Err(RunError::UnknownIsolation(_))),
+                "{text:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Why a RUN could not be run to its end.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::stubs::StubError;
+use crate::cancel::Cancelled;
+use crate::sys::CallError;
+
+/// Why a RUN could not be run to its end. That it ended badly is an [`Exit`](super::Exit) instead.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The machine does not let us isolate a process this way.
+    #[error("isolation {isolation:?} is not available here")]
+    Unavailable {
+        /// Which one.
+        isolation: &'static str,
+        /// What would make it available.
+        remedy: &'static str,
+        /// The first thing that was refused.
+        #[source]
+        source: Box<RunError>,
+    },
+    /// There is no isolation of that name.
+    #[error("unknown isolation {0:?} (auto and namespaces are known)")]
+    UnknownIsolation(String),
+    /// Nothing to run.
+    #[error("no program to run")]
+    NoProgram,
+    /// The rootfs cannot be opened.
+    #[error("open rootfs {path:?}")]
+    Rootfs {
+        /// Path on the host.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A mount point could not be made in the rootfs, or not be removed afterwards.
+    #[error(transparent)]
+    Stubs(#[from] StubError),
+    /// Our own binary could not be started again.
+    #[error("start {binary:?}")]
+    Start {
+        /// The binary.
+        binary: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A step of entering the isolation did not work.
+    #[error("prepare the isolation")]
+    Setup(#[from] CallError),
+    /// The working directory cannot be entered.
+    #[error("working directory {path:?} in the rootfs")]
+    WorkingDirectory {
+        /// The directory, inside the rootfs.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The program cannot be executed.
+    #[error("exec {program:?}: {failure}")]
+    Exec {
+        /// The program as given.
+        program: String,
+        /// In which way.
+        failure: ExecFailure,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The children ended without saying how the process did; somebody killed them.
+    #[error("the isolated process was lost: {0}")]
+    Lost(String),
+    /// The build was interrupted.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// In which way a program cannot be executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ExecFailure {
+    /// No such file.
+    NotFound,
+    /// The file is there, but the interpreter in its first line, or its dynamic loader, is not.
+    NoInterpreter,
+    /// No permission, or a directory.
+    Denied,
+    /// Not a program for this machine.
+    Format,
+    /// Anything else the kernel says.
+    Other,
+}
+
+impl fmt::Display for ExecFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "no such file or directory in the rootfs",
+            Self::NoInterpreter => "its interpreter or dynamic loader does not exist in the rootfs",
+            Self::Denied => "permission denied",
+            Self::Format => "not a program for this machine",
+            Self::Other => "cannot be executed",
+        })
+    }
+}
+
+impl RunError {
+    /// The exit code a shell would give for it: 127 when there is no such program, 126 when it cannot be
+    /// executed.
+    #[must_use]
+    pub const fn exit_code(&self) -> Option<u8> {
+        match self {
+            Self::Exec {
+                failure: ExecFailure::NotFound | ExecFailure::NoInterpreter,
+                ..
+            } => Some(127),
+            Self::Exec { .. } => Some(126),
+            _ => None,
+        }
+    }
+
+    /// What to try.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable { remedy, .. } => Some(remedy),
+            Self::Exec {
+                failure: ExecFailure::NotFound,
+                program,
+                ..
+            } if program.ends_with("/sh") => {
+                Some("the image has no shell (scratch has none): use the exec form, or a base image with one")
+            }
+            Self::Exec {
+                failure: ExecFailure::NotFound,
+                ..
+            } => Some("install the program in an earlier step, or give its full path"),
+            Self::Exec {
+                failure: ExecFailure::NoInterpreter,
+                ..
+            } => Some("the program needs a shell or a C library that the image does not have"),
+            Self::Exec {
+                failure: ExecFailure::Denied,
+                ..
+            } => Some("make it executable (COPY --chmod=755) and check USER"),
+            Self::Exec {
+                failure: ExecFailure::Format,
+                ..
+            } => Some("the program is for another architecture, or a script without a #! line"),
+            Self::WorkingDirectory { .. } => Some("create it with WORKDIR"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Executes a RUN step in a rootfs, isolated from the machine.
+//!
+//! ```text
+//! run ── spawn ──▶ enter                new PID namespace; waits until its init is dead
+//!  │                 └── spawn ──▶ init  PID 1: own mounts, IPC, UTS; pivot_root; reaps every orphan
+//!  │ request ─────── socket ──────▶ │      └── spawn ──▶ the command: user, capabilities, environment
+//!  ◀──────────────── report ─────── │                       │
+//!  ◀──────────────── stdout, stderr ─────────────────────────
+//! ```
+//!
+//! `enter` and `init` are this same binary, started again with a hidden argument ([`child_main`]), so
+//! that no code runs between fork and exec. Descriptor 0 of both is one socket: the request travels
+//! down, one report travels up, and its end tells `init` that the builder is gone.
+//!
+//! Invariants: when [`Isolation::run`] returns, no process of the step is alive, no mount of it exists
+//! anywhere, and every mount point that was made for it is gone from the rootfs. A failure inside the
+//! children arrives whole (what was done, to what, errno), or as [`RunError::Lost`], never silently.
+
+mod choice;
+mod command;
+mod enter;
+mod error;
+mod init;
+mod mounts;
+mod namespaces;
+mod output;
+mod stubs;
+mod wire;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub use crate::sys::CallError;
+pub use choice::{IsolationChoice, choose};
+pub use error::{ExecFailure, RunError};
+pub use namespaces::Namespaces;
+pub use stubs::{MountPoint, StubError, Stubs};
+
+use crate::cancel::Cancel;
+pub use crate::progress::Stream;
+use crate::users::Identity;
+
+/// The host name a RUN sees unless the user asks for another; BuildKit's, so that what depends on it
+/// (`/etc/hostname` copies, certificates) comes out the same.
+pub const HOSTNAME: &str = "buildkitsandbox";
+
+/// A way to keep a RUN apart from the machine it runs on.
+pub trait Isolation: Send + Sync + fmt::Debug {
+    /// The name `--isolation` knows it by.
+    fn name(&self) -> &'static str;
+
+    /// Runs `process` to its end and hands every line it prints, without the newline, to `output`.
+    ///
+    /// `output` is called from two threads, one per stream. A line longer than 64 KiB arrives in
+    /// pieces. What the process leaves running is killed before this returns, and the rootfs holds
+    /// nothing but what the process itself wrote. Once `cancel` fires the process group gets SIGTERM
+    /// and two seconds later everything is killed.
+    ///
+    /// # Errors
+    /// [`RunError`]. A process that ran and ended, however badly, is not an error but an [`Exit`].
+    fn run(
+        &self,
+        process: &Process<'_>,
+        output: &(dyn Fn(Stream, &[u8]) + Sync),
+        cancel: &Cancel,
+    ) -> Result<Exit, RunError>;
+}
+
+/// What to run, and as whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Process<'a> {
+    /// Path on the host of the directory that becomes `/`.
+    pub rootfs: &'a Path,
+    /// Program and arguments. A program without `/` is looked up in the environment's PATH, inside.
+    pub argv: &'a [OsString],
+    /// The whole environment; the last of several equal names counts. HOME is added when absent.
+    pub env: &'a [(OsString, OsString)],
+    /// Working directory inside the rootfs; must exist.
+    pub cwd: &'a Path,
+    /// User, groups and home directory.
+    pub identity: &'a Identity,
+    /// What `uname -n` says inside; see [`HOSTNAME`].
+    pub hostname: &'a OsStr,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(u8),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Whether the step succeeded.
+    #[must_use]
+    pub const fn success(self) -> bool {
+        matches!(self, Self::Code(0))
+    }
+
+    /// The code a shell would report: the exit code, or 128 plus the signal.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            #[expect(
+                clippy::cast_sign_loss,
+                clippy::cast_possible_truncation,
+                reason = "signals are 1 to 64"
+            )]
+            Self::Signal(signal) => 128u8.wrapping_add(signal as u8),
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code: {code}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+        }
+    }
+}
+
+/// First hidden argument: enter the namespaces.
+const ENTER: &str = "--rbuild-enter";
+/// First hidden argument: be PID 1 of a RUN.
+const INIT: &str = "--rbuild-init";
+
+/// Acts as a child of [`Isolation::run`] when the arguments say that this process is one.
+///
+/// Must be called first in `main`, before any thread exists and before anything reads the environment.
+/// `None` means that this is an ordinary start.
+pub fn child_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    match args.into_iter().nth(1)?.to_str()? {
+        ENTER => Some(enter::main()),
+        INIT => Some(init::main()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_a_shell() {
+        for (exit, code, text) in [
+            (Exit::Code(0), 0, "exit code: 0"),
+            (Exit::Code(3), 3, "exit code: 3"),
+            (Exit::Signal(9), 137, "killed by signal 9"),
+            (Exit::Signal(15), 143, "killed by signal 15"),
+        ] {
+            assert_eq!((exit.code(), exit.to_string().as_str()), (code, text));
+            assert_eq!(exit.success(), code == 0);
+        }
+    }
+
+    #[test]
+    fn ordinary_arguments_are_not_a_child() {
+        for args in [&["rbuild"][..], &["rbuild", "-f", ENTER], &["rbuild", ""], &[]] {
+            assert!(child_main(args.iter().map(OsString::from)).is_none(), "{args:?}");
+        }
+    }
+}

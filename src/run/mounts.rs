@@ -1,0 +1,161 @@
+//! What a RUN finds mounted: the places, and how they are filled.
+//!
+//! Everything after [`enter_root`] names absolute paths of the new root, so a symbolic link in the image
+//! cannot lead a mount out of it.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::mount::MountFlags;
+
+use super::stubs::MountPoint;
+use super::wire::{Request, Root};
+use crate::sys::mount::{
+    bind_mount, change_directory, enter_own_mount, make_all_private, make_device, make_directory, make_symlink,
+    mount_new, pivot_to_working_directory, set_mount_flags,
+};
+use crate::sys::{CallError, Context as _};
+
+/// Where the three kernel filesystems go.
+const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const HOSTS: &str = "/etc/hosts";
+
+/// Character devices every program may expect: path, major, minor (devices.txt of the kernel).
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// Links in `/dev`: path, target.
+const LINKS: [(&str, &str); 5] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+];
+
+/// Files that show the machine's memory, keys and processes; Docker hides the same.
+const HIDDEN_FILES: [&str; 3] = ["/proc/kcore", "/proc/keys", "/proc/timer_list"];
+/// Directories that reach into the machine's firmware and devices; Docker hides the same.
+const HIDDEN_DIRECTORIES: [&str; 3] = ["/proc/acpi", "/proc/scsi", "/sys/firmware"];
+/// Places in `/proc` where writing changes the whole machine; read-only in Docker too.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+const STRICT: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+const STRICT_READ_ONLY: MountFlags = STRICT.union(MountFlags::RDONLY);
+
+/// What must exist in the rootfs before `request` is carried out.
+pub(super) fn mount_points(request: &Request) -> Vec<MountPoint<'static>> {
+    let files = [(RESOLV_CONF, &request.resolv_conf), (HOSTS, &request.hosts)];
+    SYSTEM
+        .iter()
+        .map(|path| MountPoint::Directory(Path::new(path)))
+        .chain(
+            files
+                .into_iter()
+                .filter(|(_, content)| content.is_some())
+                .map(|(path, _)| MountPoint::File(path.as_ref())),
+        )
+        .collect()
+}
+
+/// Makes `root` the root of this process, in a mount namespace that is already its own.
+pub(super) fn enter_root(root: &Root) -> Result<(), CallError> {
+    make_all_private()?;
+    match root {
+        Root::Directory(path) => enter_own_mount(Path::new(path))?,
+        Root::Empty => enter_empty_root()?,
+    }
+    pivot_to_working_directory()?;
+    // The rootfs may lie on a filesystem that the machine mounts nosuid, nodev or noexec, as /tmp often is.
+    // sudo in a RUN, and the RUN itself, must not depend on that.
+    set_mount_flags("/", MountFlags::empty())
+}
+
+/// Mounts `/proc`, `/sys` and `/dev` with Docker's content and restrictions, and the two files of the
+/// network configuration.
+pub(super) fn mount_all(request: &Request) -> Result<(), CallError> {
+    mount_new("proc", "/proc", STRICT, "")?;
+    mount_new("sysfs", "/sys", STRICT_READ_ONLY, "")?;
+    fill_dev()?;
+    hide_machine()?;
+    for (path, content) in [(RESOLV_CONF, &request.resolv_conf), (HOSTS, &request.hosts)] {
+        if let Some(content) = content {
+            mount_file(path, content)?;
+        }
+    }
+    Ok(())
+}
+
+fn enter_empty_root() -> Result<(), CallError> {
+    // Any directory of the machine would do, and /proc is the one that must exist.
+    mount_new("tmpfs", "/proc", MountFlags::empty(), "mode=755,size=64k")?;
+    change_directory(Path::new("/proc"))?;
+    ["proc", "sys", "dev"]
+        .iter()
+        .try_for_each(|name| make_directory(name, 0o755))
+}
+
+fn fill_dev() -> Result<(), CallError> {
+    mount_new("tmpfs", "/dev", MountFlags::NOSUID, "mode=755,size=64k")?;
+    DEVICES
+        .iter()
+        .try_for_each(|(path, major, minor)| make_device(path, *major, *minor))?;
+    LINKS.iter().try_for_each(|(path, target)| make_symlink(target, path))?;
+    make_directory("/dev/pts", 0o755)?;
+    let noexec = MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount_new(
+        "devpts",
+        "/dev/pts",
+        noexec,
+        "newinstance,ptmxmode=0666,mode=0620,gid=5",
+    )?;
+    make_directory("/dev/shm", 0o1777)?;
+    mount_new("tmpfs", "/dev/shm", STRICT, "mode=1777,size=64m")
+}
+
+fn hide_machine() -> Result<(), CallError> {
+    for path in HIDDEN_FILES {
+        if_present(bind_mount("/dev/null", path))?;
+    }
+    for path in HIDDEN_DIRECTORIES {
+        if_present(mount_new("tmpfs", path, STRICT_READ_ONLY, "size=0"))?;
+    }
+    for path in READ_ONLY {
+        if if_present(bind_mount(path, path))? {
+            set_mount_flags(path, STRICT_READ_ONLY)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether it was there: which of these a kernel has depends on its configuration.
+fn if_present(mounted: Result<(), CallError>) -> Result<bool, CallError> {
+    match mounted {
+        Ok(()) => Ok(true),
+        Err(error) if error.errno == Errno::NOENT => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Shows a read-only file with `content` at `path`, through whatever links the image has there.
+fn mount_file(path: &str, content: &[u8]) -> Result<(), CallError> {
+    // A bind mount outlives the name it was made from, so the file lives in /dev only this long. It is no
+    // file of the host, whose inode would be visible inside.
+    let source = "/dev/.mount";
+    write_new(OsStr::new(source), content).call(|| format!("write {source} for {path}"))?;
+    bind_mount(source, path)?;
+    rustix::fs::unlink(source).call(|| format!("remove {source}"))?;
+    set_mount_flags(path, STRICT_READ_ONLY)
+}
+
+fn write_new(path: &OsStr, content: &[u8]) -> rustix::io::Result<()> {
+    std::fs::write(path, content).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}

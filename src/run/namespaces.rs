@@ -1,0 +1,274 @@
+//! Isolation by namespaces, with the privileges of root: the builder's side.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::init::GRACE;
+use super::wire::{self, Report, Request, Root};
+use super::{ENTER, Exit, Isolation, Process, RunError, Stream, Stubs, mounts, output};
+use crate::cancel::{Cancel, Cancelled};
+use crate::sys::CallError;
+use crate::sys::credentials::DEFAULT_CAPABILITIES;
+
+/// How often a waiting builder looks whether it is to stop.
+const CANCEL_INTERVAL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
+/// How long after the grace period `init` may take to end everything before it is killed itself.
+const INIT_GRACE: Duration = Duration::from_secs(1);
+
+/// Runs every process in mount, PID, IPC and UTS namespaces of its own. Needs `CAP_SYS_ADMIN`.
+#[derive(Debug, Clone)]
+pub struct Namespaces {
+    binary: PathBuf,
+}
+
+impl Default for Namespaces {
+    /// Starts this very program again, even if its file was replaced meanwhile: the kernel's link leads to
+    /// the inode.
+    fn default() -> Self {
+        Self::with_binary(PathBuf::from("/proc/self/exe"))
+    }
+}
+
+impl Namespaces {
+    /// Starts the children from `binary`, whose `main` calls [`child_main`](super::child_main).
+    #[must_use]
+    pub const fn with_binary(binary: PathBuf) -> Self {
+        Self { binary }
+    }
+
+    /// Finds out whether it works here, by doing everything but running a command.
+    ///
+    /// # Errors
+    /// What was refused.
+    pub fn probe(&self) -> Result<(), RunError> {
+        let request = Request {
+            root: Root::Empty,
+            hostname: super::HOSTNAME.into(),
+            resolv_conf: None,
+            hosts: None,
+            command: None,
+        };
+        match converse(&self.binary, &request, &|_, _| (), &Cancel::default())? {
+            Report::Ready => Ok(()),
+            report => outcome(report, None).map(drop),
+        }
+    }
+}
+
+impl Isolation for Namespaces {
+    fn name(&self) -> &'static str {
+        "namespaces"
+    }
+
+    fn run(
+        &self,
+        process: &Process<'_>,
+        output: &(dyn Fn(Stream, &[u8]) + Sync),
+        cancel: &Cancel,
+    ) -> Result<Exit, RunError> {
+        cancel.check()?;
+        if process.argv.is_empty() {
+            return Err(RunError::NoProgram);
+        }
+        let root = open_rootfs(process.rootfs)?;
+        let request = request(process);
+        let stubs = Stubs::create(root.as_fd(), &mounts::mount_points(&request))?;
+        let report = converse(&self.binary, &request, output, cancel)?;
+        stubs.remove()?;
+        outcome(report, Some(process))
+    }
+}
+
+fn open_rootfs(path: &Path) -> Result<OwnedFd, RunError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| RunError::Rootfs {
+        path: path.to_owned(),
+        source: errno.into(),
+    })
+}
+
+fn request(process: &Process<'_>) -> Request {
+    let identity = process.identity;
+    let mut env = process.env.to_vec();
+    if !env.iter().any(|(name, _)| name == "HOME") {
+        env.push(("HOME".into(), identity.home.clone()));
+    }
+    Request {
+        root: Root::Directory(process.rootfs.into()),
+        hostname: process.hostname.to_owned(),
+        // The network is the machine's, so its resolver is too. A machine without one has no say.
+        resolv_conf: std::fs::read("/etc/resolv.conf").ok(),
+        hosts: Some(hosts(process.hostname)),
+        command: Some(wire::Command {
+            argv: process.argv.to_vec(),
+            env,
+            cwd: OsString::from(process.cwd),
+            uid: identity.uid,
+            gid: identity.gid,
+            groups: identity.groups.clone(),
+            capabilities: DEFAULT_CAPABILITIES,
+        }),
+    }
+}
+
+/// The machine's `/etc/hosts`, and the process's own host name, without which sudo complains.
+fn hosts(hostname: &OsStr) -> Vec<u8> {
+    let mut hosts = std::fs::read("/etc/hosts").unwrap_or_else(|_| b"127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_vec());
+    if hosts.last().is_some_and(|byte| *byte != b'\n') {
+        hosts.push(b'\n');
+    }
+    hosts.extend_from_slice(b"127.0.0.1\t");
+    hosts.extend_from_slice(hostname.as_bytes());
+    hosts.push(b'\n');
+    hosts
+}
+
+/// Starts the children, hands them `request` and returns their report once they and all that they started
+/// are dead and their output is delivered.
+fn converse(
+    binary: &Path,
+    request: &Request,
+    output: &(dyn Fn(Stream, &[u8]) + Sync),
+    cancel: &Cancel,
+) -> Result<Report, RunError> {
+    let start = |source| RunError::Start {
+        binary: binary.to_owned(),
+        source,
+    };
+    let (mut children, pipes) = Children::start(binary).map_err(start)?;
+    thread::scope(|scope| {
+        for (name, stream, pipe) in [
+            ("stdout", Stream::Stdout, pipes.stdout),
+            ("stderr", Stream::Stderr, pipes.stderr),
+        ] {
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn_scoped(scope, move || output::split_lines(pipe, |line| output(stream, line)))
+                .map_err(start)?;
+        }
+        // If they are dead already, their report says why; or nothing does, and they are lost.
+        let _ = wire::send(&children.socket, request);
+        children.wait_for_report(cancel)
+    })
+}
+
+/// `enter`, and through it everything else. Dropping it ends them all and waits for their end.
+struct Children {
+    enter: Child,
+    socket: UnixStream,
+}
+
+struct Pipes {
+    stdout: io::PipeReader,
+    stderr: io::PipeReader,
+}
+
+impl Children {
+    fn start(binary: &Path) -> io::Result<(Self, Pipes)> {
+        let (socket, theirs) = UnixStream::pair()?;
+        let (stdout, stdout_writer) = io::pipe()?;
+        let (stderr, stderr_writer) = io::pipe()?;
+        // A process group of its own keeps the terminal's Ctrl-C, meant for the builder, from killing it.
+        let enter = Command::new(binary)
+            .arg0("rbuild")
+            .arg(ENTER)
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(stdout_writer)
+            .stderr(stderr_writer)
+            .process_group(0)
+            .spawn()?;
+        Ok((Self { enter, socket }, Pipes { stdout, stderr }))
+    }
+
+    fn wait_for_report(&mut self, cancel: &Cancel) -> Result<Report, RunError> {
+        let cancelled = self.wait_until_readable(cancel);
+        let report = wire::receive(&self.socket);
+        let status = self.enter.wait();
+        match (cancelled, report) {
+            (Some(cancelled), _) => Err(cancelled.into()),
+            (None, Ok(report)) => Ok(report),
+            (None, Err(error)) => Err(RunError::Lost(match status {
+                Ok(status) => format!("{error} ({status})"),
+                Err(_) => error.to_string(),
+            })),
+        }
+    }
+
+    /// Waits for the report, or for the end of all who could send one; when `cancel` fires, sees to it that
+    /// it comes soon.
+    fn wait_until_readable(&mut self, cancel: &Cancel) -> Option<Cancelled> {
+        let mut asked: Option<(Cancelled, Instant)> = None;
+        loop {
+            let mut poll = [PollFd::new(&self.socket, PollFlags::IN)];
+            match rustix::event::poll(&mut poll, Some(&CANCEL_INTERVAL)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) | Err(_) => return asked.map(|(cancelled, _)| cancelled),
+            }
+            match (asked, cancel.check()) {
+                (None, Err(cancelled)) => {
+                    // A write error means that they are ending already.
+                    let _ = io::Write::write_all(&mut &self.socket, &[wire::TERMINATE]);
+                    asked = Some((cancelled, Instant::now()));
+                }
+                (Some((_, since)), _) if since.elapsed() > GRACE + INIT_GRACE => {
+                    // `init` is stuck before it could listen. The kernel kills it when `enter` dies.
+                    let _ = self.enter.kill();
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        // Without the builder's end of the socket `init` ends everything; after `wait_for_report` it already has.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        let _ = self.enter.wait();
+    }
+}
+
+/// What a report means for the caller.
+fn outcome(report: Report, process: Option<&Process<'_>>) -> Result<Exit, RunError> {
+    let program = || {
+        process
+            .and_then(|process| process.argv.first())
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    let cwd = || process.map(|process| process.cwd.to_owned()).unwrap_or_default();
+    match report {
+        Report::Exited(code) => Ok(Exit::Code(code)),
+        Report::Killed(signal) => Ok(Exit::Signal(signal)),
+        Report::Ready => Err(RunError::Lost("no command was started".to_owned())),
+        Report::Setup { call, errno } => Err(CallError {
+            call,
+            errno: Errno::from_raw_os_error(errno),
+        }
+        .into()),
+        Report::WorkingDirectory { errno } => Err(RunError::WorkingDirectory {
+            path: cwd(),
+            source: io::Error::from_raw_os_error(errno),
+        }),
+        Report::Exec { failure, errno } => Err(RunError::Exec {
+            program: program().unwrap_or_default(),
+            failure,
+            source: io::Error::from_raw_os_error(errno),
+        }),
+    }
+}

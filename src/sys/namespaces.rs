@@ -1,0 +1,31 @@
+//! Namespaces and what belongs to them.
+#![expect(unsafe_code, reason = "unshare")]
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use rustix::thread::UnshareFlags;
+
+use super::{CallError, Context as _};
+
+/// Makes the next child of this thread PID 1 of a new PID namespace.
+pub(crate) fn enter_pid_namespace() -> Result<(), CallError> {
+    unshare(UnshareFlags::NEWPID)
+}
+
+/// Moves this process into mount, IPC and UTS namespaces of its own. Must happen before it has threads.
+pub(crate) fn enter_private_namespaces() -> Result<(), CallError> {
+    unshare(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS)
+}
+
+fn unshare(flags: UnshareFlags) -> Result<(), CallError> {
+    debug_assert!(!flags.contains(UnshareFlags::FILES));
+    // SAFETY: only `FILES` is dangerous (a thread would see another descriptor table than its siblings);
+    // the two callers above never pass it.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.call(|| format!("unshare({flags:?})"))
+}
+
+/// Names the UTS namespace.
+pub(crate) fn set_hostname(name: &OsStr) -> Result<(), CallError> {
+    rustix::system::sethostname(name.as_bytes()).call(|| format!("set host name {name:?}"))
+}
