@@ -8,6 +8,7 @@
 //! ```
 
 pub mod cancel;
+pub mod layer;
 pub mod oci;
 pub mod progress;
 pub mod rootfs;
