@@ -12,6 +12,7 @@ pub mod cancel;
 pub mod image;
 pub mod dockerfile;
 pub mod cli;
+pub mod layer;
 pub mod oci;
 pub mod plan;
 pub mod progress;
