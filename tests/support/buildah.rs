@@ -29,8 +29,20 @@ impl<'s> Buildah<'s> {
         destination: &str,
     ) -> Result<(), String> {
         let mut build = self.command();
-        build.args(["bud", "--quiet", "--isolation", "chroot", "--layers=false", "--format", "docker"]);
-        build.args(["--tls-verify=false", "--tag", destination, "--file"]).arg(dockerfile).args(args).arg(context);
+        build.args([
+            "bud",
+            "--quiet",
+            "--isolation",
+            "chroot",
+            "--layers=false",
+            "--format",
+            "docker",
+        ]);
+        build
+            .args(["--tls-verify=false", "--tag", destination, "--file"])
+            .arg(dockerfile)
+            .args(args)
+            .arg(context);
         self.run(build)?;
         let mut push = self.command();
         push.args(["push", "--quiet", "--tls-verify=false", destination]);
@@ -39,7 +51,11 @@ impl<'s> Buildah<'s> {
 
     fn run(&self, command: std::process::Command) -> Result<(), String> {
         let output = self.sandbox.run(command);
-        if output.status.success() { Ok(()) } else { Err(output.report()) }
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(output.report())
+        }
     }
 
     fn command(&self) -> std::process::Command {
@@ -47,7 +63,11 @@ impl<'s> Buildah<'s> {
         // Kernel overlays do not stack on the overlay that a container's own root is.
         let stacked = rustix::fs::statfs(&storage).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(OVERLAYFS));
         let mut command = self.sandbox.command("buildah");
-        command.arg("--root").arg(storage.join("root")).arg("--runroot").arg(storage.join("runroot"));
+        command
+            .arg("--root")
+            .arg(storage.join("root"))
+            .arg("--runroot")
+            .arg(storage.join("runroot"));
         command.args(["--storage-driver", if stacked { "vfs" } else { "overlay" }]);
         command
     }

@@ -20,7 +20,10 @@ fn program() -> PathBuf {
     if let Some(named) = std::env::var_os("RBUILD_IMGDIFF") {
         return named.into();
     }
-    let beside = super::repository().ancestors().skip(1).map(|parent| parent.join("shared/tools/imgdiff"));
+    let beside = super::repository()
+        .ancestors()
+        .skip(1)
+        .map(|parent| parent.join("shared/tools/imgdiff"));
     beside.into_iter().find(|path| path.exists()).unwrap_or_else(|| {
         panic!("imgdiff is neither in ../shared/tools beside the checkout nor named by RBUILD_IMGDIFF")
     })

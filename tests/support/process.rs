@@ -19,7 +19,10 @@ const DEADLINE: Duration = Duration::from_secs(300);
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("/usr/bin/setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
+    command
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C.UTF-8");
     command.stdin(Stdio::null());
     command
 }
@@ -47,10 +50,26 @@ pub(crate) struct Output {
 /// Starts `command` with its output in new files under `directory`.
 pub(crate) fn start(mut command: Command, directory: &Path) -> Running {
     let line = format!("{command:?}");
-    let file = || tempfile::Builder::new().prefix("output-").tempfile_in(directory).unwrap().keep().unwrap();
+    let file = || {
+        tempfile::Builder::new()
+            .prefix("output-")
+            .tempfile_in(directory)
+            .unwrap()
+            .keep()
+            .unwrap()
+    };
     let ((out, stdout), (err, stderr)): ((File, _), (File, _)) = (file(), file());
-    let child = command.stdout(out).stderr(err).spawn().unwrap_or_else(|error| panic!("cannot start {line}: {error}"));
-    Running { child, line, stdout, stderr }
+    let child = command
+        .stdout(out)
+        .stderr(err)
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {line}: {error}"));
+    Running {
+        child,
+        line,
+        stdout,
+        stderr,
+    }
 }
 
 /// Runs `command` to its end.
@@ -86,8 +105,17 @@ impl Running {
         let status = self.child.wait().unwrap();
         drop(done);
         let (stdout, stderr) = (lossy(&self.stdout), lossy(&self.stderr));
-        assert!(!watchdog.join().unwrap(), "{} did not end within {DEADLINE:?}\n{stderr}", self.line);
-        Output { status, stdout, stderr, line: self.line.clone() }
+        assert!(
+            !watchdog.join().unwrap(),
+            "{} did not end within {DEADLINE:?}\n{stderr}",
+            self.line
+        );
+        Output {
+            status,
+            stdout,
+            stderr,
+            line: self.line.clone(),
+        }
     }
 }
 
@@ -112,13 +140,28 @@ impl Output {
         let output = self.code(1);
         let said = output.stderr.to_lowercase();
         for text in texts {
-            assert!(said.contains(&text.to_lowercase()), "stderr lacks {text:?}\n{}", output.report());
+            assert!(
+                said.contains(&text.to_lowercase()),
+                "stderr lacks {text:?}\n{}",
+                output.report()
+            );
         }
         for panic in ["panicked at", "rust_backtrace"] {
-            assert!(!said.contains(panic), "a panic is not an error message\n{}", output.report());
+            assert!(
+                !said.contains(panic),
+                "a panic is not an error message\n{}",
+                output.report()
+            );
         }
-        let errors = said.lines().filter(|line| line.trim_start().starts_with("error")).count();
-        assert!(errors <= 1, "{errors} errors where one was expected\n{}", output.report());
+        let errors = said
+            .lines()
+            .filter(|line| line.trim_start().starts_with("error"))
+            .count();
+        assert!(
+            errors <= 1,
+            "{errors} errors where one was expected\n{}",
+            output.report()
+        );
         output
     }
 
@@ -128,7 +171,10 @@ impl Output {
             (Some(code), _) => format!("exit code {code}"),
             (None, signal) => format!("signal {}", signal.unwrap_or_default()),
         };
-        format!("$ {}\n{how}\n--- stdout\n{}\n--- stderr\n{}", self.line, self.stdout, self.stderr)
+        format!(
+            "$ {}\n{how}\n--- stdout\n{}\n--- stderr\n{}",
+            self.line, self.stdout, self.stderr
+        )
     }
 }
 

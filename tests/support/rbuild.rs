@@ -17,7 +17,13 @@ impl<'s> Rbuild<'s> {
     /// A build of `dockerfile` with the files of `context`. Its store is [`store`], the sandbox's own.
     pub(crate) fn build(sandbox: &'s Sandbox, dockerfile: &Path, context: &Path) -> Self {
         let mut command = sandbox.command(program());
-        command.arg("-f").arg(dockerfile).arg("-c").arg(context).arg("--store").arg(store(sandbox));
+        command
+            .arg("-f")
+            .arg(dockerfile)
+            .arg("-c")
+            .arg(context)
+            .arg("--store")
+            .arg(store(sandbox));
         Self { sandbox, command }
     }
 

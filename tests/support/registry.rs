@@ -37,10 +37,17 @@ impl Registry {
             let port = free_port();
             let mut server = serve(&directory, port, access);
             if listening(&mut server, port) {
-                return Self { server, port, directory };
+                return Self {
+                    server,
+                    port,
+                    directory,
+                };
             }
         }
-        panic!("docker-registry does not start: {}", std::fs::read_to_string(directory.path().join("log")).unwrap());
+        panic!(
+            "docker-registry does not start: {}",
+            std::fs::read_to_string(directory.path().join("log")).unwrap()
+        );
     }
 
     /// `127.0.0.1:PORT`
@@ -62,7 +69,9 @@ impl Registry {
     pub(crate) fn push_layout(&self, sandbox: &Sandbox, layout: &std::path::Path, name_and_tag: &str) {
         let mut skopeo = sandbox.command("skopeo");
         skopeo.args(["copy", "--quiet", "--dest-tls-verify=false"]);
-        skopeo.arg(format!("oci:{}:1", layout.display())).arg(format!("docker://{}", self.reference(name_and_tag)));
+        skopeo
+            .arg(format!("oci:{}:1", layout.display()))
+            .arg(format!("docker://{}", self.reference(name_and_tag)));
         let _pushed = sandbox.run(skopeo).success();
     }
 
@@ -74,7 +83,12 @@ impl Registry {
         }
         assert_eq!(status, 200, "listing the tags of {name}: {body}");
         let list: serde_json::Value = serde_json::from_str(&body).unwrap();
-        list["tags"].as_array().into_iter().flatten().map(|tag| tag.as_str().unwrap().to_owned()).collect()
+        list["tags"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|tag| tag.as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// The digest a tag points to.
@@ -106,7 +120,11 @@ impl Drop for Registry {
 
 /// A loopback port nobody listens on.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn serve(directory: &TempDir, port: u16, access: Access) -> Child {
@@ -114,7 +132,10 @@ fn serve(directory: &TempDir, port: u16, access: Access) -> Child {
         Access::Anonymous => String::new(),
         Access::Password => {
             let users = directory.path().join("htpasswd");
-            let entry = Command::new("htpasswd").args(["-Bbn", "user", "secret"]).output().unwrap();
+            let entry = Command::new("htpasswd")
+                .args(["-Bbn", "user", "secret"])
+                .output()
+                .unwrap();
             std::fs::write(&users, entry.stdout).unwrap();
             format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", users.display())
         }

@@ -46,7 +46,10 @@ impl Sandbox {
     /// A command at home here: see [`super::process::command`].
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = super::process::command(program);
-        command.env("HOME", self.path("home")).env("TMPDIR", self.path("tmp")).current_dir(self.directory.path());
+        command
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
+            .current_dir(self.directory.path());
         command
     }
 
@@ -86,24 +89,33 @@ impl Drop for Sandbox {
 
 fn mounts_below(directory: &Path) -> Vec<PathBuf> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
-    let mut below: Vec<_> = points.filter(|point| point.starts_with(directory) && point != directory).collect();
+    let points = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from);
+    let mut below: Vec<_> = points
+        .filter(|point| point.starts_with(directory) && point != directory)
+        .collect();
     below.reverse();
     below
 }
 
 fn processes_below(directory: &Path) -> Vec<String> {
     let lives_here = |process: &Path| {
-        ["root", "cwd", "exe"].iter().any(|link| {
-            std::fs::read_link(process.join(link)).is_ok_and(|target| target.starts_with(directory))
-        })
+        ["root", "cwd", "exe"]
+            .iter()
+            .any(|link| std::fs::read_link(process.join(link)).is_ok_and(|target| target.starts_with(directory)))
     };
     let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     processes
         .filter(|process| lives_here(process))
         .map(|process| {
             let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
-            format!("{}: {}", process.display(), String::from_utf8_lossy(&line).replace('\0', " "))
+            format!(
+                "{}: {}",
+                process.display(),
+                String::from_utf8_lossy(&line).replace('\0', " ")
+            )
         })
         .collect()
 }
