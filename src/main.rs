@@ -1,3 +1,5 @@
+//! The rbuild executor.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
