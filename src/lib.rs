@@ -10,5 +10,6 @@
 pub mod build;
 pub mod cancel;
 pub mod cli;
+pub mod diagnostic;
 pub mod oci;
 pub mod progress;
