@@ -13,6 +13,7 @@ pub mod image;
 pub mod dockerfile;
 pub mod cli;
 pub mod layer;
+pub mod diagnostic;
 pub mod oci;
 pub mod plan;
 pub mod progress;

@@ -4,9 +4,10 @@
 //! [`command`] gives every field of a type the same parsing rules.
 
 use std::any::TypeId;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use super::value::{Count, GoDuration, HostPair, Int, KeyValue, KeyValues, Switch};
 
@@ -14,10 +15,11 @@ use super::value::{Count, GoDuration, HostPair, Int, KeyValue, KeyValues, Switch
 #[derive(Parser, Debug)]
 #[command(
     name = "rbuild",
+    bin_name = "rbuild",
     version,
     max_term_width = 100,
     args_override_self = true,
-    args_conflicts_with_subcommands = true,
+    next_line_help = true,
     disable_help_subcommand = true,
     override_usage = "rbuild [-f Dockerfile] [-c DIR] -d REFERENCE [OPTIONS]\n       rbuild version"
 )]
@@ -83,7 +85,12 @@ pub(super) struct Input {
     pub(super) target: Vec<String>,
 
     /// Platform to build for, for example linux/arm64 [default: the machine's]
-    #[arg(long, visible_alias = "platform", alias = "customPlatform", value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(
+        long,
+        visible_alias = "platform",
+        alias = "customPlatform",
+        value_name = "OS/ARCH[/VARIANT]"
+    )]
     pub(super) custom_platform: Option<String>,
 
     /// Secret for RUN --mount=type=secret
@@ -295,7 +302,7 @@ pub(super) struct Execution {
 }
 
 /// What is told, and how.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Logging")]
 pub(super) struct Logging {
     /// Live lines or plain ones [default: auto, which is tty on a terminal]
@@ -431,8 +438,16 @@ pub(super) enum SnapshotMode {
     Time,
 }
 
+/// Parses a command line, the program's name included.
+///
+/// # Errors
+/// The command line is wrong, or asks for nothing but help.
+pub(super) fn parse(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&command().try_get_matches_from(line)?)
+}
+
 /// The parser, with the rules that hold for every flag of a kind.
-pub(super) fn command() -> clap::Command {
+fn command() -> clap::Command {
     Cli::command().mut_args(|arg| {
         if arg.get_value_parser().type_id() == TypeId::of::<Switch>() {
             // `--cache true` must not be read as `--cache=true`: Go's flags never do.

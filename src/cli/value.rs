@@ -98,12 +98,17 @@ impl FromStr for Int {
             10 => digits,
             _ => digits.strip_prefix('_').unwrap_or(digits),
         };
-        if body.split('_').any(|group| !group.chars().all(|c| c.is_digit(radix)) || group.is_empty()) {
+        if body
+            .split('_')
+            .any(|group| !group.chars().all(|c| c.is_digit(radix)) || group.is_empty())
+        {
             return Err(ValueError::Int);
         }
         let sign = if negative { "-" } else { "" };
         let number = format!("{sign}{}", body.replace('_', ""));
-        i64::from_str_radix(&number, radix).map(Self).map_err(|_| ValueError::Range)
+        i64::from_str_radix(&number, radix)
+            .map(Self)
+            .map_err(|_| ValueError::Range)
     }
 }
 
@@ -150,9 +155,13 @@ impl FromStr for GoDuration {
 
 /// Takes one number with its unit off the front.
 fn split_duration_part(text: &str) -> Result<(Duration, &str), ValueError> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(ValueError::Unit)?;
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .ok_or(ValueError::Unit)?;
     let (number, rest) = text.split_at(end);
-    let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+    let unit_end = rest
+        .find(|c: char| c.is_ascii_digit() || c == '.')
+        .unwrap_or(rest.len());
     let (unit, rest) = rest.split_at(unit_end);
     let nanoseconds = match unit {
         "ns" => 1,
@@ -173,12 +182,18 @@ fn scale(number: &str, unit: u64) -> Result<Duration, ValueError> {
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
         return Err(ValueError::Duration);
     }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| ValueError::Range)? };
+    let whole: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().map_err(|_| ValueError::Range)?
+    };
     let mut nanoseconds = whole.checked_mul(unit).ok_or(ValueError::Range)?;
     let mut place = unit;
     for digit in fraction.bytes() {
         place /= 10;
-        nanoseconds = nanoseconds.checked_add(place * u64::from(digit - b'0')).ok_or(ValueError::Range)?;
+        nanoseconds = nanoseconds
+            .checked_add(place * u64::from(digit - b'0'))
+            .ok_or(ValueError::Range)?;
     }
     // Go's durations are signed 64-bit nanoseconds.
     if nanoseconds > i64::MAX as u64 {
@@ -345,7 +360,10 @@ mod tests {
     #[test]
     fn client_certificates_have_two_parts() {
         let pair = "r.example:5000=/c.pem,/k.pem".parse::<HostPair>().unwrap();
-        assert_eq!((pair.host.as_str(), pair.first.as_str(), pair.second.as_str()), ("r.example:5000", "/c.pem", "/k.pem"));
+        assert_eq!(
+            (pair.host.as_str(), pair.first.as_str(), pair.second.as_str()),
+            ("r.example:5000", "/c.pem", "/k.pem")
+        );
         for text in ["", "h", "h=", "h=/c", "h=/c,", "h=,/k", "h=/c,/k,/x", "=/c,/k"] {
             assert_eq!(text.parse::<HostPair>(), Err(ValueError::HostPair), "{text:?}");
         }

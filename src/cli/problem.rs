@@ -1,0 +1,141 @@
+//! What can be wrong with a command line beyond its grammar.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use super::value::ValueError;
+use crate::diagnostic::Diagnostic;
+use crate::oci::{PlatformError, ReferenceError};
+
+/// One thing that is wrong. Found before anything is pulled.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    /// The image would go nowhere. The kaniko executor's words.
+    #[error("you must provide --destination, or use --no-push")]
+    NoDestination,
+    /// Not a reference, or one with a digest.
+    #[error("--destination {text:?} is not a name to push to")]
+    Destination {
+        text: String,
+        #[source]
+        source: Option<ReferenceError>,
+    },
+    /// A file of names, and no name.
+    #[error("{flag} needs a --destination")]
+    NameFileWithoutDestination { flag: &'static str },
+    /// Files are sent nowhere yet.
+    #[error("{flag} takes a file; sending the digest to an https:// address is not implemented yet")]
+    OutputUrl { flag: &'static str },
+    /// Docker's manifests know gzip only.
+    #[error("--image-format=docker cannot hold --compression=zstd layers")]
+    DockerZstd,
+    /// The archive format is Docker's.
+    #[error("--tar-path writes an archive in Docker's format, which --image-format=oci excludes")]
+    TarOci,
+    /// The archive format holds plain or gzip layers.
+    #[error("--tar-path writes an archive in Docker's format, which cannot hold --compression=zstd layers")]
+    TarZstd,
+    /// Outside the codec's range.
+    #[error(
+        "--compression-level {level} is out of range for {codec} ({} to {}, or -1 for the default)",
+        allowed.start(),
+        allowed.end()
+    )]
+    Level {
+        codec: &'static str,
+        level: i64,
+        allowed: RangeInclusive<u8>,
+    },
+    /// Not a platform.
+    #[error(transparent)]
+    Platform(PlatformError),
+    /// `--build-arg =value`.
+    #[error("--build-arg needs a name before the =")]
+    BuildArg,
+    /// A variable that no ARG can hold.
+    #[error("environment variable {name} is not valid UTF-8")]
+    NotUtf8 { name: String },
+    /// A variable with a wrong value.
+    #[error("environment variable {name} has the invalid value {value:?}")]
+    Environment {
+        name: &'static str,
+        value: String,
+        #[source]
+        source: ValueError,
+    },
+    /// A variable or flag whose value names no registry.
+    #[error("{origin} has the invalid registry host {host:?}")]
+    Host { origin: &'static str, host: String },
+    /// BuildKit's words.
+    #[error("invalid SOURCE_DATE_EPOCH: {0}")]
+    Epoch(String),
+    /// The kaniko executor's words.
+    #[error("invalid git flag, must be in the key=value format: {0}")]
+    GitOption(String),
+    /// Would change what RUN sees.
+    #[error("--secret is not implemented yet")]
+    Secret,
+    /// Would build after all.
+    #[error("--dryrun is not implemented yet")]
+    DryRun,
+    /// Neither a context nor a default.
+    #[error("please specify the build context with --context")]
+    NoContext,
+    /// A known kind of context that cannot be fetched yet.
+    #[error("build context {0} is not a local directory; other contexts are not implemented yet")]
+    ContextScheme(String),
+    /// The kaniko executor's words, nearly.
+    #[error("unknown build context prefix in {0}")]
+    ContextUnknown(String),
+    /// Missing, or not ours to read.
+    #[error("cannot read the build context {}", path.display())]
+    ContextUnreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A file.
+    #[error("the build context {} is not a directory", .0.display())]
+    ContextNotADirectory(PathBuf),
+    /// Dockerfiles are files.
+    #[error("fetching the Dockerfile from a URL is not implemented yet")]
+    DockerfileUrl,
+    /// Nowhere to be found.
+    #[error("no Dockerfile {name:?} found (looked for {})", list(tried))]
+    NoDockerfile { name: String, tried: Vec<PathBuf> },
+    /// An ordinary user without a home.
+    #[error("there is no place for the state directory: neither HOME nor XDG_DATA_HOME is set")]
+    NoStateDir,
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
+}
+
+impl Diagnostic for Problem {
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Destination { source: None, .. } => {
+                "the digest is not known before the image is built; give a tag, and --digest-file to learn the digest"
+            }
+            Self::Secret => "a build without the secret would not be the one asked for, so none is made",
+            Self::ContextScheme(_) => "fetch and unpack it first, and give the directory: --context=dir:///path",
+            Self::ContextUnknown(_) => "a directory is written as --context=PATH or --context=dir://PATH",
+            Self::ContextUnreadable { .. } | Self::NoContext => "--context names the directory that COPY reads from",
+            Self::NoDockerfile { .. } => {
+                "please provide a valid path to a Dockerfile within the build context with --dockerfile"
+            }
+            Self::DockerfileUrl => "fetch it first, and give the file: --dockerfile=PATH",
+            Self::NoStateDir => "name a directory with --store",
+            Self::OutputUrl { .. } => "write a file and send it in a later step of the pipeline",
+            _ => return Vec::new(),
+        };
+        vec![hint.to_owned()]
+    }
+}
+
+/// Everything that is wrong with a command line. Never empty.
+#[derive(Debug)]
+pub(super) struct Problems(pub(super) Vec<Problem>);

@@ -1,0 +1,51 @@
+//! Turns signals into the end of the build, and the end of the build into a death by the signal.
+
+use std::io;
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+use crate::cancel::Cancel;
+
+/// Has SIGINT, SIGTERM and SIGHUP end the build. A second SIGINT ends the program at once.
+///
+/// # Errors
+/// No handler or no thread could be had.
+pub(super) fn watch(cancel: Cancel) -> io::Result<()> {
+    let mut signals = Signals::new(wanted())?;
+    let wait = move || {
+        for signal in signals.forever() {
+            if signal == SIGINT && cancel.signal().is_some() {
+                die_by(SIGINT);
+            }
+            cancel.by_signal(signal);
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
+}
+
+/// Dies as if the signal had never been caught, so that a shell that started us sees why we ended and stops its
+/// script.
+pub(super) fn die_by(signal: i32) {
+    // The kernel shields PID 1 from signals without a handler; only an exit code can tell there.
+    if !rustix::process::getpid().is_init() {
+        // On failure our caller exits with a code that says the same.
+        let _ = emulate_default_handler(signal);
+    }
+}
+
+/// `nohup` starts programs with SIGHUP ignored, and so it has to stay.
+fn wanted() -> Vec<i32> {
+    let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+    [SIGINT, SIGTERM].into_iter().chain(hangup).collect()
+}
+
+/// Reads the mask of ignored signals; proc(5), `SigIgn`.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
