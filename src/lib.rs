@@ -8,6 +8,8 @@
 //! ```
 
 pub mod cancel;
+pub mod context;
+pub mod copy;
 pub mod oci;
 pub mod progress;
 pub mod rootfs;
