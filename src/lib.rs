@@ -14,6 +14,8 @@ pub mod dockerfile;
 pub mod cli;
 pub mod layer;
 pub mod diagnostic;
+pub mod context;
+pub mod copy;
 pub mod oci;
 pub mod plan;
 pub mod progress;

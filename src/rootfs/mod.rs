@@ -29,7 +29,7 @@ use rustix::io::Errno;
 pub use dir::{Dir, Name};
 pub use metadata::{Kind, Metadata, Timestamp};
 pub use path::{PathError, RootfsPath};
-pub use walk::{Missing, NewDir, Obstacle, Resolved};
+pub use walk::{Missing, NewDir, Obstacle, Place, Resolved};
 
 /// What failed, to which path of which rootfs.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +192,15 @@ impl Rootfs {
         obstacle: Obstacle,
     ) -> Result<Resolved, RootfsError> {
         walk::walk(&self.root, path, missing, obstacle)
+    }
+
+    /// Finds where something at `path` is or would be made; every component may be a symlink, the last one too, and a
+    /// dangling one leads to what it names. Directories on the way are made with `attributes`.
+    ///
+    /// # Errors
+    /// A component on the way is a file, a symlink loop, or the kernel refuses.
+    pub fn resolve_place(&self, path: &RootfsPath, attributes: &NewDir) -> Result<Place, RootfsError> {
+        walk::place(&self.root, path, attributes)
     }
 
     /// The canonical path of an existing object, its last component followed too.

@@ -68,6 +68,19 @@ pub struct Resolved {
     pub created: Vec<RootfsPath>,
 }
 
+/// Where a path leads: to a directory, or to a name in one that is or could become anything else.
+#[derive(Debug)]
+pub struct Place {
+    /// The directory, or the one that holds `name`.
+    pub dir: Dir,
+    /// Its path without symlinks.
+    pub path: RootfsPath,
+    /// What is not a directory; it may not exist.
+    pub name: Option<Vec<u8>>,
+    /// Directories that had to be made, topmost first.
+    pub created: Vec<RootfsPath>,
+}
+
 /// Position of a walk: the descriptors and names from the root down.
 struct Position<'r> {
     root: &'r Dir,
@@ -177,6 +190,46 @@ pub(super) fn walk(
     Ok(Resolved {
         dir,
         path: canonical,
+        created,
+    })
+}
+
+/// Finds where something at `path` is or would be, symlinks at the end followed; makes the directories on the way.
+pub(super) fn place(root: &Dir, path: &RootfsPath, attributes: &NewDir) -> Result<Place, RootfsError> {
+    let error = |errno: Errno| RootfsError::new("resolve", path, errno);
+    let mut position = Position {
+        root,
+        stack: Vec::new(),
+    };
+    let mut pending = Pending::new(path);
+    let mut created = Vec::new();
+    let mut last = None;
+    while let Some(name) = pending.components.pop() {
+        if name == b".." {
+            position.stack.pop();
+            continue;
+        }
+        match position.enter(&name) {
+            Ok(()) => {}
+            Err(Errno::NOENT) if pending.components.is_empty() => last = Some(name),
+            Err(Errno::NOENT) => created.push(make(&mut position, &name, attributes)?),
+            Err(Errno::NOTDIR | Errno::LOOP) => match read_link(&position, &name) {
+                Ok(target) => follow(&mut position, &mut pending, &target).map_err(error)?,
+                Err(Errno::INVAL) if pending.components.is_empty() => last = Some(name),
+                Err(Errno::INVAL) => return Err(error(Errno::NOTDIR)),
+                Err(errno) => return Err(error(errno)),
+            },
+            Err(errno) => return Err(error(errno)),
+        }
+    }
+    let canonical = position.path();
+    let dir = position
+        .into_dir()
+        .map_err(|source| RootfsError::new("open directory", path, source))?;
+    Ok(Place {
+        dir,
+        path: canonical,
+        name: last,
         created,
     })
 }

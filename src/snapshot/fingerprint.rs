@@ -65,6 +65,11 @@ impl Fingerprints {
         self.0.insert(inode, fingerprint);
     }
 
+    /// Forgets an inode whose content was replaced unseen.
+    pub fn remove(&mut self, inode: u64) {
+        self.0.remove(&inode);
+    }
+
     /// The fingerprint of an inode, if one was taken.
     #[must_use]
     pub fn get(&self, inode: u64) -> Option<Fingerprint> {

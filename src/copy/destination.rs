@@ -1,0 +1,266 @@
+//! Where a source goes: into a directory, or to a path of its own.
+
+use std::collections::BTreeSet;
+
+use rustix::io::Errno;
+
+use super::source::{Found, Object};
+use super::tree::{self, Filter, From, Top};
+use super::write::{Entry, Keep, Policy, Sockets, Target, Writer};
+use super::{Archives, Copied, CopyError, CopyRequest, Extraction, InlineFile, Mode, Owner, Source};
+use crate::cancel::Cancel;
+use crate::rootfs::{Kind, Missing, NewDir, Obstacle, Place, Resolved, Rootfs, RootfsError, RootfsPath};
+use crate::snapshot::Fingerprints;
+
+/// The destination as written.
+#[derive(Debug)]
+struct Destination {
+    path: RootfsPath,
+    shape: Shape,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shape {
+    /// Ends in `/` or `/.`.
+    Directory,
+    /// What is there, or what comes, decides.
+    Open,
+}
+
+/// Carries out one instruction.
+pub(super) struct Copier<'a> {
+    request: &'a CopyRequest<'a>,
+    destination: Destination,
+    writer: Writer<'a>,
+    /// Directories made on the way, which got no metadata from a source.
+    created: BTreeSet<RootfsPath>,
+}
+
+impl<'a> Copier<'a> {
+    pub(super) fn new(
+        request: &'a CopyRequest<'a>,
+        rootfs: &'a Rootfs,
+        fingerprints: &'a mut Fingerprints,
+        cancel: &'a Cancel,
+        warn: &'a dyn Fn(&str),
+    ) -> Result<Self, CopyError> {
+        let policy = Policy {
+            owner: match request.source {
+                Source::Context(_) => Some(request.chown.unwrap_or_default()),
+                Source::Tree(_) => request.chown,
+            },
+            chmod: request.chmod,
+            xattrs: match request.source {
+                Source::Context(_) => Keep::No,
+                Source::Tree(_) => Keep::Yes,
+            },
+            sockets: Sockets::EmptyFiles,
+        };
+        Ok(Self {
+            request,
+            destination: Destination::parse(request.destination)?,
+            writer: Writer::new(rootfs, policy, fingerprints, cancel, warn),
+            created: BTreeSet::new(),
+        })
+    }
+
+    /// Copies all that one path or wildcard stands for.
+    pub(super) fn copy_path(&mut self, written: &[u8]) -> Result<(), CopyError> {
+        let candidates = self.request.source.candidates(written)?;
+        if candidates.is_empty() {
+            let written = String::from_utf8_lossy(written);
+            (self.writer.warn)(&format!("{written:?} matches nothing, so nothing is copied for it"));
+        }
+        for candidate in &candidates {
+            self.writer.cancel.check()?;
+            let found = self.request.source.open(candidate)?;
+            self.copy_found(found)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a heredoc.
+    pub(super) fn write_inline(&mut self, file: &InlineFile) -> Result<(), CopyError> {
+        let place = self.place_of_file(&file.name)?;
+        let mtime = self.request.created_mtime;
+        self.writer.write_inline(&file.content, mtime, place.target())
+    }
+
+    /// Ends the instruction.
+    pub(super) fn finish(self) -> Result<Copied, CopyError> {
+        if let Some(mtime) = self.request.created_mtime {
+            // Every entry that was made in them moved it.
+            for path in &self.created {
+                let dir = self.writer.rootfs.open_dir(path).map_err(CopyError::Write)?;
+                dir.set_own_mtime(mtime)
+                    .map_err(|source| CopyError::write("set the time of", path, source))?;
+            }
+        }
+        Ok(self.writer.copied.sorted())
+    }
+
+    fn copy_found(&mut self, found: Found) -> Result<(), CopyError> {
+        match found.object {
+            Object::Directory(dir) => {
+                let source = From {
+                    dir,
+                    path: &found.path,
+                    metadata: found.metadata,
+                    mount: match self.request.source {
+                        // People mount directories into their contexts.
+                        Source::Context(_) => None,
+                        Source::Tree(_) => Some(found.metadata.mount),
+                    },
+                };
+                self.merge(source)
+            }
+            Object::Entry(ref dir, ref name) => {
+                let entry = Entry {
+                    dir,
+                    name,
+                    path: &found.path,
+                    metadata: &found.metadata,
+                };
+                match self.request.mode {
+                    Mode::Add(archives) if found.metadata.kind == Kind::File => self.add(archives, entry, &found.name),
+                    Mode::Add(_) | Mode::Copy => self.copy_entry(entry, &found.name),
+                }
+            }
+        }
+    }
+
+    /// Merges a directory: the destination is a directory whatever it looks like.
+    fn merge(&mut self, from: From<'_>) -> Result<(), CopyError> {
+        let new = self.writer.new_dir(self.request.created_mtime);
+        let resolved = self.directory(&new)?;
+        let filter = Filter {
+            ignore: self.request.source.ignore().map(|file| &file.patterns),
+            exclude: self.request.exclude,
+        };
+        self.created.remove(&resolved.path);
+        tree::merge(
+            &mut self.writer,
+            filter,
+            from,
+            (resolved.dir, resolved.path),
+            Top::MtimeOnly,
+        )
+    }
+
+    fn copy_entry(&mut self, entry: Entry<'_>, name: &[u8]) -> Result<(), CopyError> {
+        let place = self.place_of_file(name)?;
+        self.writer.copy(entry, place.target())
+    }
+
+    /// Extracts an archive, or copies what is none.
+    fn add(&mut self, archives: &dyn Archives, entry: Entry<'_>, name: &[u8]) -> Result<(), CopyError> {
+        let open = || {
+            let file = entry.dir.open_file(entry.name);
+            file.map_err(|source| CopyError::read("open", entry.path, source))
+        };
+        let recognised = archives.recognise(&open()?);
+        if !recognised.map_err(|source| CopyError::read("read", entry.path, source))? {
+            return self.copy_entry(entry, name);
+        }
+        let Owner { uid, gid } = self.request.chown.unwrap_or_default();
+        let resolved = self.directory(&NewDir {
+            uid,
+            gid,
+            mtime: self.request.created_mtime,
+            ..NewDir::default()
+        })?;
+        let extraction = Extraction {
+            rootfs: self.writer.rootfs,
+            into: &resolved.path,
+            chown: self.request.chown,
+        };
+        let extracted = archives.extract(open()?, &extraction, self.writer.fingerprints, self.writer.cancel);
+        let extracted = extracted.map_err(|source| CopyError::Extract {
+            archive: entry.path.display_absolute(),
+            into: resolved.path.clone(),
+            source,
+        })?;
+        self.writer.copied.written.extend(extracted.written);
+        self.writer.copied.removed.extend(extracted.removed);
+        Ok(())
+    }
+
+    /// The destination as a directory, made if it is absent.
+    fn directory(&mut self, new: &NewDir) -> Result<Resolved, CopyError> {
+        let path = &self.destination.path;
+        let resolved = self
+            .writer
+            .rootfs
+            .resolve_dir(path, Missing::Create(new), Obstacle::Fail);
+        let resolved = resolved.map_err(|error| self.blocked(error))?;
+        self.note_created(&resolved.created);
+        Ok(resolved)
+    }
+
+    /// Where a file called `name` goes: into the destination if that is a directory, else to its path.
+    fn place_of_file(&mut self, name: &[u8]) -> Result<FilePlace, CopyError> {
+        let new = self.writer.new_dir(self.request.created_mtime);
+        let place = if self.destination.shape == Shape::Directory {
+            let Resolved { dir, path, .. } = self.directory(&new)?;
+            Place {
+                dir,
+                path,
+                name: None,
+                created: Vec::new(),
+            }
+        } else {
+            let place = self.writer.rootfs.resolve_place(&self.destination.path, &new);
+            place.map_err(CopyError::Write)?
+        };
+        self.note_created(&place.created);
+        let name = place.name.unwrap_or_else(|| name.to_vec());
+        Ok(FilePlace {
+            path: place.path.join(&name),
+            dir: place.dir,
+            name,
+        })
+    }
+
+    fn note_created(&mut self, created: &[RootfsPath]) {
+        self.writer.copied.written.extend_from_slice(created);
+        self.created.extend(created.iter().cloned());
+    }
+
+    /// Tells the destination that is a file from one that has a file on its way.
+    fn blocked(&self, error: RootfsError) -> CopyError {
+        if Errno::from_io_error(&error.source) != Some(Errno::NOTDIR) {
+            return CopyError::Write(error);
+        }
+        match self.writer.rootfs.canonicalize(&self.destination.path) {
+            Ok(path) => CopyError::NonDirectory { path },
+            Err(_) => CopyError::Write(error),
+        }
+    }
+}
+
+/// The final path of a file.
+struct FilePlace {
+    dir: crate::rootfs::Dir,
+    name: Vec<u8>,
+    path: RootfsPath,
+}
+
+impl FilePlace {
+    fn target(&self) -> Target<'_> {
+        Target {
+            dir: &self.dir,
+            name: &self.name,
+            path: &self.path,
+        }
+    }
+}
+
+impl Destination {
+    fn parse(written: &[u8]) -> Result<Self, CopyError> {
+        let directory = written.ends_with(b"/") || written.ends_with(b"/.") || written.is_empty() || written == b".";
+        Ok(Self {
+            path: RootfsPath::parse_clamped(written)?,
+            shape: if directory { Shape::Directory } else { Shape::Open },
+        })
+    }
+}

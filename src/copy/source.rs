@@ -1,0 +1,375 @@
+//! From paths and wildcards to objects of the source tree.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use super::{CopyError, Source};
+use crate::context::pattern::{Pattern, has_wildcard, unescape};
+use crate::context::{Hits, IgnoreFile, IgnorePatterns, RuleName};
+use crate::rootfs::{Dir, Metadata, Rootfs, RootfsError, RootfsPath};
+
+/// A path of the source that is to be copied, its wildcards resolved.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// As written or matched; its last component is the name at the destination.
+    path: RootfsPath,
+    origin: Origin,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Named in full: it must exist.
+    Written,
+    /// Found by a wildcard: it exists, but a symlink among the matches may lead nowhere.
+    Matched,
+}
+
+/// An existing object of the source tree.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Its name at the destination, should it need one; empty for the root.
+    pub name: Vec<u8>,
+    /// Where it is, without symlinks.
+    pub path: RootfsPath,
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// Itself.
+    pub object: Object,
+}
+
+#[derive(Debug)]
+pub(super) enum Object {
+    /// A directory.
+    Directory(Dir),
+    /// Anything else: its directory and its name there.
+    Entry(Dir, Vec<u8>),
+}
+
+impl<'a> Source<'a> {
+    pub(super) const fn rootfs(&self) -> &'a Rootfs {
+        match self {
+            Self::Context(context) => context.rootfs(),
+            Self::Tree(rootfs) => rootfs,
+        }
+    }
+
+    pub(super) const fn ignore(&self) -> Option<&'a IgnoreFile> {
+        match self {
+            Self::Context(context) => context.ignore(),
+            Self::Tree(_) => None,
+        }
+    }
+
+    const fn tree(&self) -> &'static str {
+        match self {
+            Self::Context(_) => "the build context",
+            Self::Tree(_) => "the source image or stage",
+        }
+    }
+
+    fn patterns(&self) -> Option<&'a IgnorePatterns> {
+        self.ignore().map(|file| &file.patterns)
+    }
+
+    /// Resolves wildcards: the paths to copy, in the lexical order of a walk. Only a wildcard may find nothing.
+    pub(super) fn candidates(&self, written: &[u8]) -> Result<Vec<Candidate>, CopyError> {
+        let path = RootfsPath::parse_clamped(written)?;
+        let literal = path
+            .components()
+            .take_while(|component| !has_wildcard(component))
+            .count();
+        if literal == path.components().count() {
+            return Ok(vec![self.written(path)?]);
+        }
+        let base = RootfsPath::from_components(path.components().take(literal));
+        let wild = RootfsPath::from_components(path.components().skip(literal));
+        let pattern = Pattern::parse(wild.as_bytes()).map_err(|source| CopyError::Pattern {
+            pattern: String::from_utf8_lossy(written).into_owned(),
+            source,
+        })?;
+        self.matches(&path, &base, &pattern)
+    }
+
+    /// Finds the object of a candidate, symlinks followed, its last component too. A dangling symlink among the
+    /// matches of a wildcard is the object itself.
+    pub(super) fn open(&self, candidate: &Candidate) -> Result<Found, CopyError> {
+        let written = &candidate.path;
+        let path = match self.rootfs().canonicalize(written) {
+            Ok(path) => path,
+            Err(error) if candidate.origin == Origin::Matched && leads_nowhere(&error) => written.clone(),
+            Err(error) if is_absent(&error) => return Err(self.not_found(written)),
+            Err(error) => return Err(CopyError::Read(error)),
+        };
+        let (metadata, object) = self.object(&path)?.ok_or_else(|| self.not_found(written))?;
+        if let Some(rule) = self.hidden(written, &path, &object)? {
+            return Err(self.ignored(written, rule));
+        }
+        Ok(Found {
+            name: written.name().unwrap_or_default().to_vec(),
+            path,
+            metadata,
+            object,
+        })
+    }
+
+    /// A plain path: as written or, if that does not exist, without its escapes.
+    fn written(&self, path: RootfsPath) -> Result<Candidate, CopyError> {
+        let escaped = path.as_bytes().contains(&b'\\') && self.rootfs().canonicalize(&path).is_err();
+        Ok(Candidate {
+            path: if escaped {
+                RootfsPath::parse_clamped(&unescape(path.as_bytes()))?
+            } else {
+                path
+            },
+            origin: Origin::Written,
+        })
+    }
+
+    fn matches(&self, written: &RootfsPath, base: &RootfsPath, pattern: &Pattern) -> Result<Vec<Candidate>, CopyError> {
+        let base = match self.rootfs().canonicalize(base) {
+            Ok(base) => base,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(CopyError::Read(error)),
+        };
+        let Some((_, Object::Directory(dir))) = self.object(&base)? else {
+            return Ok(Vec::new());
+        };
+        let search = |patterns: Option<&'a IgnorePatterns>| {
+            let mut search = Search {
+                base: &base,
+                pattern,
+                patterns,
+                found: Vec::new(),
+            };
+            let hits = patterns
+                .map(|patterns| patterns.judge_path(&base).hits)
+                .unwrap_or_default();
+            search.visit(&dir, &RootfsPath::root(), &hits)?;
+            Ok::<_, CopyError>(search.found)
+        };
+        let found = search(self.patterns())?;
+        if let (true, Some(patterns)) = (found.is_empty(), self.patterns()) {
+            // Copying nothing is fine if there is nothing. If all there is was excluded, that is no intention.
+            let hidden = search(None)?.into_iter().next();
+            if let Some(rule) = hidden.and_then(|path| patterns.culprit(&patterns.judge_path(&path))) {
+                return Err(self.ignored(written, rule));
+            }
+        }
+        let candidate = |path| Candidate {
+            path,
+            origin: Origin::Matched,
+        };
+        Ok(found.into_iter().map(candidate).collect())
+    }
+
+    /// What is at the canonical `path`.
+    fn object(&self, path: &RootfsPath) -> Result<Option<(Metadata, Object)>, CopyError> {
+        let rootfs = self.rootfs();
+        let Some((parent, name)) = path.split_last() else {
+            let root = rootfs.root();
+            let metadata = root
+                .metadata()
+                .map_err(|source| CopyError::read("stat", path, source))?;
+            let root = root
+                .try_clone()
+                .map_err(|source| CopyError::read("open directory", path, source))?;
+            return Ok(Some((metadata, Object::Directory(root))));
+        };
+        let parent = rootfs.open_dir(&parent).map_err(CopyError::Read)?;
+        let metadata = parent
+            .stat(&name)
+            .map_err(|source| CopyError::read("stat", path, source))?;
+        Ok(match metadata {
+            Some(metadata) if metadata.is_dir() => {
+                let dir = parent
+                    .open_dir(&name)
+                    .map_err(|source| CopyError::read("open directory", path, source))?;
+                Some((metadata, Object::Directory(dir)))
+            }
+            Some(metadata) => Some((metadata, Object::Entry(parent, name))),
+            None => None,
+        })
+    }
+
+    /// The rule that hides an object. Both its name as written and what that leads to must be visible.
+    fn hidden(&self, written: &RootfsPath, path: &RootfsPath, object: &Object) -> Result<Option<RuleName>, CopyError> {
+        let Some(patterns) = self.patterns() else {
+            return Ok(None);
+        };
+        for name in [written, path] {
+            let judgement = patterns.judge_path(name);
+            let Some(rule) = patterns.culprit(&judgement) else {
+                continue;
+            };
+            let visible = match object {
+                Object::Directory(dir) => holds_visible(patterns, dir, name, &judgement.hits)?,
+                Object::Entry(..) => false,
+            };
+            if !visible {
+                return Ok(Some(rule));
+            }
+        }
+        Ok(None)
+    }
+
+    fn ignored(&self, written: &RootfsPath, rule: RuleName) -> CopyError {
+        CopyError::Ignored {
+            source_path: lossy_absolute(written),
+            tree: self.tree(),
+            ignore_file: self.ignore().map(|file| file.name.clone()).unwrap_or_default(),
+            rule,
+        }
+    }
+
+    fn not_found(&self, written: &RootfsPath) -> CopyError {
+        let (suggestion, present) = self.neighbours(written);
+        CopyError::NotFound {
+            source_path: lossy_absolute(written),
+            tree: self.tree(),
+            suggestion,
+            present,
+        }
+    }
+
+    /// What is where the path ends to exist: the name most like the missing one, and the first few. Only a hint, so
+    /// that no error comes from here.
+    fn neighbours(&self, written: &RootfsPath) -> (Option<String>, Vec<String>) {
+        /// Enough to see what kind of directory it is.
+        const SHOWN: usize = 5;
+        let depth = written.components().count();
+        let prefixes = (0..depth)
+            .rev()
+            .map(|depth| RootfsPath::from_components(written.components().take(depth)));
+        let Some((parent, dir)) = prefixes.into_iter().find_map(|path| {
+            let dir = self.rootfs().open_dir(&path).ok()?;
+            Some((path, dir))
+        }) else {
+            return (None, Vec::new());
+        };
+        let hits = self
+            .patterns()
+            .map(|patterns| patterns.judge_path(&parent).hits)
+            .unwrap_or_default();
+        let mut names = dir.names().unwrap_or_default();
+        names.retain(|name| {
+            let path = parent.join(name);
+            self.patterns()
+                .is_none_or(|patterns| !patterns.judge(&hits, path.as_bytes()).is_excluded())
+        });
+        let missing = written
+            .components()
+            .nth(parent.components().count())
+            .unwrap_or_default();
+        let nearest = names
+            .iter()
+            .map(|name| (distance(missing, name), name))
+            .min()
+            .filter(|(distance, _)| *distance <= missing.len().div_ceil(3));
+        let suggestion = nearest.map(|(_, name)| lossy_absolute(&parent.join(name)));
+        let shown = names.iter().take(SHOWN).map(|name| lossy_absolute(&parent.join(name)));
+        (suggestion, shown.collect())
+    }
+}
+
+/// A walk for the matches of a wildcard below `base`.
+struct Search<'s> {
+    base: &'s RootfsPath,
+    pattern: &'s Pattern,
+    patterns: Option<&'s IgnorePatterns>,
+    found: Vec<RootfsPath>,
+}
+
+impl Search<'_> {
+    /// Visits the entries of `dir`, which is `at` below the base. What matches is not searched further.
+    fn visit(&mut self, dir: &Dir, at: &RootfsPath, hits: &Hits) -> Result<(), CopyError> {
+        let path = at.below(self.base);
+        let names = dir.names().map_err(|source| CopyError::read("list", &path, source))?;
+        let depth = if at.is_root() { 0 } else { at.components().count() };
+        let deeper = self.pattern.most_slashes().is_none_or(|slashes| depth < slashes);
+        for name in names {
+            let relative = at.join(&name);
+            let matched = self.pattern.matches(relative.as_bytes());
+            if !matched && !deeper {
+                continue;
+            }
+            let path = relative.below(self.base);
+            let judgement = self.patterns.map(|patterns| patterns.judge(hits, path.as_bytes()));
+            let excluded = judgement.as_ref().is_some_and(crate::context::Judgement::is_excluded);
+            let hits = judgement.map(|judgement| judgement.hits).unwrap_or_default();
+            if matched && !excluded {
+                self.found.push(path);
+                continue;
+            }
+            let below = match dir.open_dir(&name) {
+                Ok(below) => below,
+                Err(error) if is_no_directory(&error) => continue,
+                Err(error) => return Err(CopyError::read("open directory", &path, error)),
+            };
+            match (matched, self.patterns) {
+                (true, Some(patterns)) if holds_visible(patterns, &below, &path, &hits)? => self.found.push(path),
+                (false, Some(patterns)) if excluded && !patterns.may_include_below(path.as_bytes()) => {}
+                (true, _) => {}
+                (false, _) => self.visit(&below, &relative, &hits)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an excluded directory holds anything that is included again.
+fn holds_visible(patterns: &IgnorePatterns, dir: &Dir, path: &RootfsPath, hits: &Hits) -> Result<bool, CopyError> {
+    if !patterns.may_include_below(path.as_bytes()) {
+        return Ok(false);
+    }
+    let names = dir.names().map_err(|source| CopyError::read("list", path, source))?;
+    for name in names {
+        let path = path.join(&name);
+        let judgement = patterns.judge(hits, path.as_bytes());
+        if !judgement.is_excluded() {
+            return Ok(true);
+        }
+        match dir.open_dir(&name) {
+            Ok(below) if holds_visible(patterns, &below, &path, &judgement.hits)? => return Ok(true),
+            Ok(_) => {}
+            Err(error) if is_no_directory(&error) => {}
+            Err(error) => return Err(CopyError::read("open directory", &path, error)),
+        }
+    }
+    Ok(false)
+}
+
+fn errno(error: &io::Error) -> Option<Errno> {
+    Errno::from_io_error(error)
+}
+
+fn is_no_directory(error: &io::Error) -> bool {
+    matches!(errno(error), Some(Errno::NOTDIR | Errno::LOOP | Errno::NOENT))
+}
+
+fn is_absent(error: &RootfsError) -> bool {
+    matches!(errno(&error.source), Some(Errno::NOENT | Errno::NOTDIR))
+}
+
+fn leads_nowhere(error: &RootfsError) -> bool {
+    is_absent(error) || errno(&error.source) == Some(Errno::LOOP)
+}
+
+/// With a leading slash, as BuildKit writes it; the error's format escapes it.
+fn lossy_absolute(path: &RootfsPath) -> String {
+    format!("/{}", String::from_utf8_lossy(path.as_bytes()))
+}
+
+/// Edits between two names, the case of letters not counted.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(!from.eq_ignore_ascii_case(to));
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

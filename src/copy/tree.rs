@@ -1,0 +1,262 @@
+//! Merges a directory of the source into one of the destination.
+//!
+//! Depth is bounded by the heap and by the longest path, not by the stack: the source is untrusted.
+
+use std::vec::IntoIter;
+
+use super::write::{Entry, Target, Writer};
+use super::{CopyError, RootfsPath};
+use crate::context::{Hits, IgnorePatterns};
+use crate::rootfs::{Dir, Metadata};
+
+/// `PATH_MAX` of Linux.
+const LONGEST_PATH: usize = 4096;
+
+/// Which entries of a tree are left out, by the ignore file (from the root of the context) and by `--exclude` (from
+/// the directory that is copied).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Filter<'a> {
+    pub ignore: Option<&'a IgnorePatterns>,
+    pub exclude: Option<&'a IgnorePatterns>,
+}
+
+/// A directory of the source.
+#[derive(Debug)]
+pub(super) struct From<'a> {
+    pub dir: Dir,
+    pub path: &'a RootfsPath,
+    pub metadata: Metadata,
+    /// Mount that the copy stays on; `None` crosses mounts.
+    pub mount: Option<u64>,
+}
+
+/// What becomes of the metadata of the directory that the source is merged into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Top {
+    /// It keeps its owner and mode, and takes the source's mtime; as BuildKit does.
+    MtimeOnly,
+    /// It becomes like the source.
+    All,
+}
+
+/// A directory that is being copied.
+struct Frame {
+    source: Dir,
+    metadata: Metadata,
+    source_path: RootfsPath,
+    /// Path below the directory that is copied.
+    relative: RootfsPath,
+    hits: [Hits; 2],
+    names: IntoIter<Vec<u8>>,
+    /// `None` while nothing of an excluded directory was included again.
+    target: Option<Dir>,
+    target_path: RootfsPath,
+}
+
+struct Merge<'w, 'a> {
+    writer: &'w mut Writer<'a>,
+    filter: Filter<'a>,
+    mount: Option<u64>,
+    /// The rootfs itself, should it lie inside the source.
+    own_root: ((u32, u32), u64),
+    stack: Vec<Frame>,
+}
+
+/// Whether an entry is copied.
+enum Verdict {
+    Copied([Hits; 2]),
+    /// The directory is left out, but something below may not be.
+    Looked([Hits; 2]),
+    LeftOut,
+}
+
+/// Copies the entries of `from` into the directory `target`, and gives that the metadata that `top` says.
+pub(super) fn merge<'a>(
+    writer: &mut Writer<'a>,
+    filter: Filter<'a>,
+    from: From<'_>,
+    target: (Dir, RootfsPath),
+    top: Top,
+) -> Result<(), CopyError> {
+    let root = writer.rootfs.root().metadata();
+    let root = root.map_err(|source| CopyError::write("stat", &RootfsPath::root(), source))?;
+    let hits = filter.ignore.map(|ignore| ignore.judge_path(from.path).hits);
+    let names = from.dir.names();
+    let frame = Frame {
+        names: names
+            .map_err(|source| CopyError::read("list", from.path, source))?
+            .into_iter(),
+        source: from.dir,
+        metadata: from.metadata,
+        source_path: from.path.clone(),
+        relative: RootfsPath::root(),
+        hits: [hits.unwrap_or_default(), Hits::default()],
+        target: Some(target.0),
+        target_path: target.1,
+    };
+    let mut merge = Merge {
+        writer,
+        filter,
+        mount: from.mount,
+        own_root: (root.device, root.inode),
+        stack: vec![frame],
+    };
+    merge.run(top)
+}
+
+impl Merge<'_, '_> {
+    fn run(&mut self, top: Top) -> Result<(), CopyError> {
+        while let Some(frame) = self.stack.last_mut() {
+            match frame.names.next() {
+                Some(name) => self.visit(&name)?,
+                None => self.leave(top)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the entry `name` of the uppermost frame, or puts it on top if it is a directory.
+    fn visit(&mut self, name: &[u8]) -> Result<(), CopyError> {
+        self.writer.cancel.check()?;
+        let Some(frame) = self.stack.last() else {
+            return Ok(());
+        };
+        let path = frame.source_path.join(name);
+        if path.as_bytes().len() > LONGEST_PATH || frame.target_path.as_bytes().len() + name.len() >= LONGEST_PATH {
+            return Err(CopyError::TooDeep {
+                path: frame.source_path.clone(),
+            });
+        }
+        // An entry that vanished meanwhile was never there.
+        let metadata = frame
+            .source
+            .stat(name)
+            .map_err(|source| CopyError::read("stat", &path, source))?;
+        let Some(metadata) = metadata else {
+            return Ok(());
+        };
+        match self.judge(frame, name, &path, &metadata) {
+            Verdict::LeftOut => Ok(()),
+            Verdict::Copied(hits) if metadata.is_dir() => {
+                self.enter(name, path, metadata, hits)?;
+                self.make_targets()
+            }
+            Verdict::Copied(_) => self.copy(name, &path, &metadata),
+            Verdict::Looked(hits) => self.enter(name, path, metadata, hits),
+        }
+    }
+
+    fn judge(&self, frame: &Frame, name: &[u8], path: &RootfsPath, metadata: &Metadata) -> Verdict {
+        if (metadata.device, metadata.inode) == self.own_root {
+            return Verdict::LeftOut;
+        }
+        let relative = frame.relative.join(name);
+        let mut hits = [Hits::default(), Hits::default()];
+        let mut copied = true;
+        let filters = [(self.filter.ignore, path), (self.filter.exclude, &relative)];
+        for (which, (patterns, path)) in filters.into_iter().enumerate() {
+            let Some(patterns) = patterns else { continue };
+            let judgement = patterns.judge(&frame.hits[which], path.as_bytes());
+            if judgement.is_excluded() {
+                if !metadata.is_dir() || !patterns.may_include_below(path.as_bytes()) {
+                    return Verdict::LeftOut;
+                }
+                copied = false;
+            }
+            hits[which] = judgement.hits;
+        }
+        if copied {
+            Verdict::Copied(hits)
+        } else {
+            Verdict::Looked(hits)
+        }
+    }
+
+    fn enter(&mut self, name: &[u8], path: RootfsPath, metadata: Metadata, hits: [Hits; 2]) -> Result<(), CopyError> {
+        let Some(frame) = self.stack.last() else {
+            return Ok(());
+        };
+        let source = frame.source.open_dir(name);
+        let source = source.map_err(|source| CopyError::read("open directory", &path, source))?;
+        let names = if self.mount.is_none_or(|mount| mount == metadata.mount) {
+            source
+                .names()
+                .map_err(|source| CopyError::read("list", &path, source))?
+        } else {
+            // What is mounted there (/proc, /sys) is not of the image.
+            Vec::new()
+        };
+        let frame = Frame {
+            source,
+            metadata,
+            relative: frame.relative.join(name),
+            hits,
+            names: names.into_iter(),
+            target: None,
+            target_path: frame.target_path.join(name),
+            source_path: path,
+        };
+        self.stack.push(frame);
+        Ok(())
+    }
+
+    fn copy(&mut self, name: &[u8], path: &RootfsPath, metadata: &Metadata) -> Result<(), CopyError> {
+        self.make_targets()?;
+        let Some(frame) = self.stack.last() else {
+            return Ok(());
+        };
+        let Some(dir) = &frame.target else {
+            return Ok(());
+        };
+        let entry = Entry {
+            dir: &frame.source,
+            name,
+            path,
+            metadata,
+        };
+        let target_path = frame.target_path.join(name);
+        let target = Target {
+            dir,
+            name,
+            path: &target_path,
+        };
+        self.writer.copy(entry, target)
+    }
+
+    /// Makes the directories of all frames that have none yet.
+    fn make_targets(&mut self) -> Result<(), CopyError> {
+        let made = self.stack.iter().rposition(|frame| frame.target.is_some()).unwrap_or(0);
+        for at in made + 1..self.stack.len() {
+            let [above, frame] = &mut self.stack[at - 1..=at] else {
+                continue;
+            };
+            let (Some(dir), Some(name)) = (&above.target, frame.target_path.name()) else {
+                continue;
+            };
+            frame.target = Some(self.writer.directory(Target {
+                dir,
+                name,
+                path: &frame.target_path,
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Takes the uppermost frame off; its directory is complete.
+    fn leave(&mut self, top: Top) -> Result<(), CopyError> {
+        let Some(frame) = self.stack.pop() else {
+            return Ok(());
+        };
+        let Some(target) = &frame.target else {
+            return Ok(());
+        };
+        if self.stack.is_empty() && top == Top::MtimeOnly {
+            self.writer.copied.written.push(frame.target_path.clone());
+            return target
+                .set_own_mtime(frame.metadata.mtime)
+                .map_err(|source| CopyError::write("set the time of", &frame.target_path, source));
+        }
+        let source = (&frame.source, &frame.metadata);
+        self.writer.finish_directory(source, target, &frame.target_path)
+    }
+}
