@@ -1,8 +1,13 @@
 //! Variable substitution, quotes and escapes.
 
 use std::collections::BTreeSet;
+use std::str::Chars;
 
 use super::instruction::{Escape, Word};
+use super::pattern::{Length, Matches, Pattern};
+
+/// A `${a:-${b:-…}}` may nest this deep: no one writes more, and the stack is finite.
+const MAX_DEPTH: usize = 200;
 
 /// Turns [`Word`]s into text, with one snapshot of variables.
 pub struct Expander<'a> {
@@ -17,6 +22,52 @@ pub struct Expander<'a> {
 pub struct ExpandError {
     /// As written.
     pub word: String,
+    /// Why.
+    #[source]
+    pub problem: ExpandProblem,
+}
+
+/// What is wrong with a word. The wording follows BuildKit.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ExpandProblem {
+    /// `${}` and the like.
+    #[error("syntax error: bad substitution")]
+    BadSubstitution,
+    /// `${x`.
+    #[error("syntax error: missing '}}'")]
+    MissingBrace,
+    /// `${x/p}`.
+    #[error("syntax error: missing '/' in ${{}}")]
+    MissingSlash,
+    /// `${x^}` and the like.
+    #[error("unsupported modifier ({modifier}) in substitution")]
+    UnsupportedModifier {
+        /// As written.
+        modifier: String,
+    },
+    /// A backslash where none belongs.
+    #[error("invalid pattern ({pattern}) in substitution: invalid escape")]
+    InvalidPattern {
+        /// After expansion.
+        pattern: String,
+    },
+    /// A quote that is not closed.
+    #[error("unexpected end of statement while looking for matching {quote}")]
+    UnmatchedQuote {
+        /// `single-quote` or `double-quote`.
+        quote: &'static str,
+    },
+    /// `${x:?message}` or `${x?message}`.
+    #[error("{name}: {message}")]
+    Required {
+        /// The variable.
+        name: String,
+        /// As written, or why it matters.
+        message: String,
+    },
+    /// Substitutions within substitutions.
+    #[error("substitutions are nested more than {MAX_DEPTH} deep")]
+    TooDeep,
 }
 
 impl<'a> Expander<'a> {
@@ -35,7 +86,8 @@ impl<'a> Expander<'a> {
     /// # Errors
     /// Unbalanced quotes, an invalid substitution, a failed `${x:?}`.
     pub fn word(&mut self, word: &Word) -> Result<String, ExpandError> {
-        Ok(word.as_written().to_owned())
+        let expanded = self.expand(word.as_written(), self.escape.token(), Quotes::Process)?;
+        Ok(expanded.text)
     }
 
     /// Expands a word to several: unquoted blanks, also those of values, split it.
@@ -43,7 +95,8 @@ impl<'a> Expander<'a> {
     /// # Errors
     /// As [`Self::word`].
     pub fn words(&mut self, word: &Word) -> Result<Vec<String>, ExpandError> {
-        Ok(vec![word.as_written().to_owned()])
+        let expanded = self.expand(word.as_written(), self.escape.token(), Quotes::Process)?;
+        Ok(expanded.into_words())
     }
 
     /// Expands the body of a heredoc: quotes are text, and the escape is always a backslash.
@@ -51,13 +104,28 @@ impl<'a> Expander<'a> {
     /// # Errors
     /// An invalid substitution, a failed `${x:?}`.
     pub fn heredoc(&mut self, body: &str) -> Result<String, ExpandError> {
-        Ok(body.to_owned())
+        Ok(self.expand(body, Escape::Backslash.token(), Quotes::Literal)?.text)
     }
 
-    /// Variables that were asked for and had no value.
+    /// Variables that stood for themselves and had no value.
     #[must_use]
     pub const fn undefined(&self) -> &BTreeSet<String> {
         &self.undefined
+    }
+
+    fn expand(&mut self, text: &str, token: char, quotes: Quotes) -> Result<Expanded, ExpandError> {
+        let mut scanner = Scanner {
+            rest: text.chars(),
+            token,
+            quotes,
+            depth: 0,
+            lookup: self.lookup,
+            undefined: &mut self.undefined,
+        };
+        scanner.until(None, Escapes::Process).map_err(|problem| ExpandError {
+            word: text.to_owned(),
+            problem,
+        })
     }
 }
 
@@ -67,5 +135,480 @@ impl std::fmt::Debug for Expander<'_> {
             .field("escape", &self.escape)
             .field("undefined", &self.undefined)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether quotes group, or are text as in a heredoc.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    Process,
+    Literal,
+}
+
+/// Whether escape tokens go away, or stay for the pattern that the text is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    Process,
+    Keep,
+}
+
+/// The outcome both as one text and as words.
+#[derive(Default)]
+struct Expanded {
+    text: String,
+    words: Vec<String>,
+    word: String,
+}
+
+impl Expanded {
+    /// Text whose blanks split words.
+    fn push_open(&mut self, text: &str) {
+        self.text.push_str(text);
+        for c in text.chars() {
+            match c.is_whitespace() {
+                true => self.end_word(),
+                false => self.word.push(c),
+            }
+        }
+    }
+
+    /// Text whose blanks are part of a word.
+    fn push_closed(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.word.push_str(text);
+    }
+
+    fn end_word(&mut self) {
+        if !self.word.is_empty() {
+            self.words.push(std::mem::take(&mut self.word));
+        }
+    }
+
+    fn into_words(mut self) -> Vec<String> {
+        self.end_word();
+        self.words
+    }
+}
+
+struct Scanner<'s> {
+    rest: Chars<'s>,
+    token: char,
+    quotes: Quotes,
+    depth: usize,
+    lookup: &'s dyn Fn(&str) -> Option<String>,
+    undefined: &'s mut BTreeSet<String>,
+}
+
+impl Scanner<'_> {
+    fn peek(&self) -> Option<char> {
+        self.rest.clone().next()
+    }
+
+    /// Everything up to `stop`, which is consumed, or to the end.
+    fn until(&mut self, stop: Option<char>, escapes: Escapes) -> Result<Expanded, ExpandProblem> {
+        let mut expanded = Expanded::default();
+        let mut buffer = [0; 4];
+        while let Some(c) = self.rest.next() {
+            match c {
+                c if Some(c) == stop => return Ok(expanded),
+                '$' => expanded.push_open(&self.dollar()?),
+                '\'' if self.quotes == Quotes::Process => expanded.push_closed(&self.single_quoted()?),
+                '"' if self.quotes == Quotes::Process => expanded.push_closed(&self.double_quoted(escapes)?),
+                c if c == self.token => {
+                    if escapes == Escapes::Keep {
+                        expanded.push_closed(c.encode_utf8(&mut buffer));
+                    }
+                    if let Some(next) = self.rest.next() {
+                        expanded.push_closed(next.encode_utf8(&mut buffer));
+                    }
+                }
+                c => expanded.push_open(c.encode_utf8(&mut buffer)),
+            }
+        }
+        match stop {
+            None => Ok(expanded),
+            Some('/') => Err(ExpandProblem::MissingSlash),
+            Some(_) => Err(ExpandProblem::MissingBrace),
+        }
+    }
+
+    fn single_quoted(&mut self) -> Result<String, ExpandProblem> {
+        let text = self.rest.as_str();
+        let (text, rest) = text.split_once('\'').unwrap_or((text, ""));
+        let closed = self.rest.as_str().len() > text.len();
+        self.rest = rest.chars();
+        match closed {
+            true => Ok(text.to_owned()),
+            false => Err(ExpandProblem::UnmatchedQuote { quote: "single-quote" }),
+        }
+    }
+
+    /// Variables are active; the escape token only affects the quote, the dollar and itself.
+    fn double_quoted(&mut self, escapes: Escapes) -> Result<String, ExpandProblem> {
+        let mut text = String::new();
+        while let Some(c) = self.rest.next() {
+            match c {
+                '"' => return Ok(text),
+                '$' => text.push_str(&self.dollar()?),
+                c if c == self.token => match self.peek() {
+                    Some(next) if matches!(next, '"' | '$') || next == self.token => {
+                        if escapes == Escapes::Keep {
+                            text.push(c);
+                        }
+                        text.push(next);
+                        self.rest.next();
+                    }
+                    Some(_) => text.push(c),
+                    None => {}
+                },
+                c => text.push(c),
+            }
+        }
+        Err(ExpandProblem::UnmatchedQuote { quote: "double-quote" })
+    }
+
+    /// What follows a `$`.
+    fn dollar(&mut self) -> Result<String, ExpandProblem> {
+        if self.peek() != Some('{') {
+            let name = self.name();
+            return Ok(match name.is_empty() {
+                true => "$".to_owned(),
+                false => self.value(&name),
+            });
+        }
+        self.rest.next();
+        if self.depth == MAX_DEPTH {
+            return Err(ExpandProblem::TooDeep);
+        }
+        self.depth += 1;
+        let value = self.braces();
+        self.depth -= 1;
+        // Whatever went wrong, a brace that is never closed is the likelier cause.
+        match value {
+            Err(ExpandProblem::UnmatchedQuote { .. }) if self.peek().is_none() => Err(ExpandProblem::MissingBrace),
+            value => value,
+        }
+    }
+
+    /// What follows a `${`.
+    fn braces(&mut self) -> Result<String, ExpandProblem> {
+        match self.peek() {
+            None => return Err(ExpandProblem::MissingBrace),
+            Some('{' | '}' | ':') => return Err(ExpandProblem::BadSubstitution),
+            Some(_) => {}
+        }
+        let name = self.name();
+        match self.rest.next() {
+            None => Err(ExpandProblem::MissingBrace),
+            Some('}') => Ok(self.value(&name)),
+            Some(':') => match self.rest.next() {
+                None => Err(ExpandProblem::MissingBrace),
+                Some(c @ ('-' | '+' | '?')) => self.conditional(&name, c, Empty::IsUnset),
+                Some(c) => Err(unsupported([':', c])),
+            },
+            Some(c @ ('-' | '+' | '?')) => self.conditional(&name, c, Empty::IsSet),
+            Some(c @ ('#' | '%')) => self.trimmed(&name, c),
+            Some('/') => self.replaced(&name),
+            Some(c) => Err(unsupported([c])),
+        }
+    }
+
+    /// `${x-w}`, `${x+w}`, `${x?w}` and the forms with a colon.
+    fn conditional(&mut self, name: &str, modifier: char, empty: Empty) -> Result<String, ExpandProblem> {
+        let word = self.until(Some('}'), Escapes::Process)?.text;
+        let value = (self.lookup)(name);
+        let is_set = value.is_some();
+        let value = value.filter(|value| empty == Empty::IsSet || !value.is_empty());
+        match (modifier, value) {
+            ('-', None) | ('+', Some(_)) => Ok(word),
+            ('+', None) => Ok(String::new()),
+            (_, Some(value)) => Ok(value),
+            (_, None) => {
+                let default = if is_set { "empty" } else { "unset" };
+                Err(ExpandProblem::Required {
+                    name: name.to_owned(),
+                    message: match word.is_empty() {
+                        true => format!("is not allowed to be {default}"),
+                        false => word,
+                    },
+                })
+            }
+        }
+    }
+
+    /// `${x#p}`, `${x##p}`, `${x%p}`, `${x%%p}`.
+    fn trimmed(&mut self, name: &str, modifier: char) -> Result<String, ExpandProblem> {
+        let operand = self.until(Some('}'), Escapes::Keep)?.text;
+        let (operand, length) = match operand.strip_prefix(modifier) {
+            Some(operand) => (operand, Length::Longest),
+            None => (operand.as_str(), Length::Shortest),
+        };
+        let pattern = parse_pattern(operand)?;
+        let value = self.value(name);
+        Ok(match modifier {
+            '#' => pattern.trim_prefix(&value, length).to_owned(),
+            _ => pattern.trim_suffix(&value, length).to_owned(),
+        })
+    }
+
+    /// `${x/p/r}` and `${x//p/r}`.
+    fn replaced(&mut self, name: &str) -> Result<String, ExpandProblem> {
+        let matches = match self.peek() {
+            Some('/') => {
+                self.rest.next();
+                Matches::All
+            }
+            Some(_) | None => Matches::First,
+        };
+        let operand = self.until(Some('/'), Escapes::Keep)?.text;
+        let replacement = self.until(Some('}'), Escapes::Keep)?.text;
+        let pattern = parse_pattern(&operand)?;
+        match self.defined(name) {
+            Some(value) => Ok(pattern.replace(&value, &replacement, matches)),
+            None => Ok(String::new()),
+        }
+    }
+
+    /// A run of letters, digits and `_`; a run of digits; or one of the shell's special parameters.
+    fn name(&mut self) -> String {
+        let text = self.rest.as_str();
+        let length = |run: fn(char) -> bool| text.find(|c: char| !run(c)).unwrap_or(text.len());
+        let end = match text.chars().next() {
+            Some(c) if c.is_numeric() => length(char::is_numeric),
+            Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => 1,
+            Some(_) | None => length(|c| c.is_alphanumeric() || c == '_'),
+        };
+        let (name, rest) = text.split_at(end);
+        self.rest = rest.chars();
+        name.to_owned()
+    }
+
+    fn value(&mut self, name: &str) -> String {
+        self.defined(name).unwrap_or_default()
+    }
+
+    fn defined(&mut self, name: &str) -> Option<String> {
+        let value = (self.lookup)(name);
+        if value.is_none() {
+            self.undefined.insert(name.to_owned());
+        }
+        value
+    }
+}
+
+/// What the colon decides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    IsSet,
+    IsUnset,
+}
+
+fn unsupported(modifier: impl IntoIterator<Item = char>) -> ExpandProblem {
+    ExpandProblem::UnsupportedModifier {
+        modifier: modifier.into_iter().collect(),
+    }
+}
+
+fn parse_pattern(text: &str) -> Result<Pattern, ExpandProblem> {
+    Pattern::parse(text).map_err(|_| ExpandProblem::InvalidPattern {
+        pattern: text.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variables of every row.
+    fn lookup(name: &str) -> Option<String> {
+        let value = match name {
+            "a" => "value",
+            "a_b" => "under",
+            "e" => "",
+            "f" => "foobarbaz",
+            "p" => "*o",
+            "s" => "/a/b",
+            "w" => "3000 4000/udp",
+            "größe" => "unicode",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    fn expand(text: &str) -> Result<String, String> {
+        let mut expander = Expander::new(Escape::Backslash, &lookup);
+        expander
+            .word(&Word::new(text))
+            .map_err(|error| error.problem.to_string())
+    }
+
+    #[test]
+    fn words() {
+        for (text, expected) in [
+            // names
+            ("$a", "value"),
+            ("${a}", "value"),
+            ("x${a}y", "xvaluey"),
+            ("[$u]", "[]"),
+            ("$a.b", "value.b"),
+            ("$a_b", "under"),
+            ("$größe!", "unicode!"),
+            ("$.", "$."),
+            ("x$", "x$"),
+            ("$1x", "x"),
+            ("$12x", "x"),
+            ("$@", ""),
+            ("$$", ""),
+            ("$#", ""),
+            ("$0a", "a"),
+            ("${@}", ""),
+            ("${a}}", "value}"),
+            // quotes and escapes
+            (r"\$a", "$a"),
+            (r"\${a}", "${a}"),
+            ("'$a'", "$a"),
+            ("\"$a\"", "value"),
+            ("\"'$a'\"", "'value'"),
+            (r#""a\tb""#, r"a\tb"),
+            (r"a\tb", "atb"),
+            (r#""a\\b""#, r"a\b"),
+            (r#""\"\$a""#, "\"$a"),
+            (r"'a\b'", r"a\b"),
+            (r"a\ b", "a b"),
+            (r"a\", "a"),
+            ("'x'", "x"),
+            ("''", ""),
+            ("a b  c", "a b  c"),
+            // defaults
+            ("${u:-d}", "d"),
+            ("${e:-d}", "d"),
+            ("${a:-d}", "value"),
+            ("${u-d}", "d"),
+            ("${e-d}", ""),
+            ("${u:+w}", ""),
+            ("${e:+w}", ""),
+            ("${a:+w}", "w"),
+            ("${u+w}", ""),
+            ("${e+w}", "w"),
+            ("${a:?m}", "value"),
+            ("${e?m}", ""),
+            ("${u:-${v:-c}}", "c"),
+            ("${u:-x y}", "x y"),
+            ("${u:-'}'}", "}"),
+            ("${u:-\"$a\"}", "value"),
+            (r"${u:-\}}", "}"),
+            // patterns
+            ("${f#f*b}", "arbaz"),
+            ("${f##f*b}", "az"),
+            ("${f%b*}", "foobar"),
+            ("${f%%b*}", "foo"),
+            ("${f/ba/fo}", "fooforbaz"),
+            ("${f//ba/fo}", "fooforfoz"),
+            ("${f/o*/}", "f"),
+            ("${f#$p}", "obarbaz"),
+            ("${f/ba/$a}", "foovaluerbaz"),
+            (r"${s//\//-}", "-a-b"),
+            (r"${s//\//\/}", r"\/a\/b"),
+            ("${u#x}", ""),
+            ("${u/x/y}", ""),
+            ("${u/*/y}", ""),
+        ] {
+            assert_eq!(expand(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn problems() {
+        let (single, double) = ("single-quote", "double-quote");
+        let unmatched = |quote: &str| format!("unexpected end of statement while looking for matching {quote}");
+        for (text, expected) in [
+            ("${a:?}", None),
+            ("${u:?m}", Some("u: m".to_owned())),
+            ("${e:?m n}", Some("e: m n".to_owned())),
+            ("${u?m}", Some("u: m".to_owned())),
+            ("${u:?}", Some("u: is not allowed to be unset".to_owned())),
+            ("${e:?}", Some("e: is not allowed to be empty".to_owned())),
+            ("${}", Some("syntax error: bad substitution".to_owned())),
+            ("${:x}", Some("syntax error: bad substitution".to_owned())),
+            ("${{a}}", Some("syntax error: bad substitution".to_owned())),
+            ("${.}", Some("unsupported modifier (.) in substitution".to_owned())),
+            ("${a:#x}", Some("unsupported modifier (:#) in substitution".to_owned())),
+            ("${a:%x}", Some("unsupported modifier (:%) in substitution".to_owned())),
+            ("${a:=x}", Some("unsupported modifier (:=) in substitution".to_owned())),
+            ("${a=x}", Some("unsupported modifier (=) in substitution".to_owned())),
+            ("${a^}", Some("unsupported modifier (^) in substitution".to_owned())),
+            ("${a:1:2}", Some("unsupported modifier (:1) in substitution".to_owned())),
+            ("${#a}", Some("unsupported modifier (a) in substitution".to_owned())),
+            ("${a", Some("syntax error: missing '}'".to_owned())),
+            ("${", Some("syntax error: missing '}'".to_owned())),
+            ("${a:-b", Some("syntax error: missing '}'".to_owned())),
+            ("${a:-'b}", Some("syntax error: missing '}'".to_owned())),
+            ("${f/ba}", Some("syntax error: missing '/' in ${}".to_owned())),
+            ("${f/ba/x", Some("syntax error: missing '}'".to_owned())),
+            (
+                r"${f#\a}",
+                Some(r"invalid pattern (\a) in substitution: invalid escape".to_owned()),
+            ),
+            ("'a", Some(unmatched(single))),
+            ("\"a", Some(unmatched(double))),
+            ("\"a\\", Some(unmatched(double))),
+        ] {
+            assert_eq!(expand(text).err(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn word_lists_split_at_open_blanks() {
+        let words = |text: &str| {
+            let mut expander = Expander::new(Escape::Backslash, &lookup);
+            expander.words(&Word::new(text)).unwrap()
+        };
+        assert_eq!(words("$w"), ["3000", "4000/udp"]);
+        assert_eq!(words("x$w"), ["x3000", "4000/udp"]);
+        assert_eq!(words("\"$w\""), ["3000 4000/udp"]);
+        assert_eq!(words(r"a\ b"), ["a b"]);
+        assert!(words("$u").is_empty());
+        assert!(words("''").is_empty());
+    }
+
+    #[test]
+    fn heredocs_keep_quotes() {
+        let mut expander = Expander::new(Escape::Backtick, &lookup);
+        for (body, expected) in [
+            ("\"q\" 'q' $a\n", "\"q\" 'q' value\n"),
+            ("'$a'", "'value'"),
+            (r"\$a \\ \a", r"$a \ a"),
+            ("x\\\ny", "x\ny"),
+            ("`$a", "`value"),
+            ("${u:-\"x\"}", "\"x\""),
+        ] {
+            assert_eq!(expander.heredoc(body).unwrap(), expected, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn the_escape_token_is_the_files() {
+        let mut expander = Expander::new(Escape::Backtick, &lookup);
+        for (text, expected) in [(r"C:\x", r"C:\x"), ("`$a", "$a"), ("\"`$a\\\"", "$a\\")] {
+            assert_eq!(expander.word(&Word::new(text)).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn reports_undefined_variables() {
+        let mut expander = Expander::new(Escape::Backslash, &lookup);
+        expander.word(&Word::new("$a $x ${y} ${z:-d}")).unwrap();
+        assert_eq!(expander.undefined().iter().collect::<Vec<_>>(), ["x", "y"]);
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_crash() {
+        let nested = |depth: usize| "${u:-".repeat(depth) + "x" + &"}".repeat(depth);
+        assert_eq!(expand(&nested(MAX_DEPTH)).as_deref(), Ok("x"));
+        assert_eq!(expand(&nested(100_000)).err(), Some(ExpandProblem::TooDeep.to_string()));
+        assert_eq!(
+            expand(&"${u:-".repeat(100_000)).err(),
+            Some(ExpandProblem::TooDeep.to_string())
+        );
     }
 }

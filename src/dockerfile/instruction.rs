@@ -148,10 +148,8 @@ pub enum Command {
 /// RUN.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Run {
-    /// The command line, heredoc markers included.
-    pub command: Command,
-    /// Bodies of the markers in [`Self::command`], in order.
-    pub heredocs: Vec<Heredoc>,
+    /// What is run.
+    pub command: RunCommand,
     /// `--mount`, repeatable.
     pub mounts: Vec<Mount>,
     /// `--network`.
@@ -160,6 +158,16 @@ pub struct Run {
     pub security: Security,
     /// `--device`, repeatable.
     pub devices: Vec<String>,
+}
+
+/// What a RUN runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RunCommand {
+    /// A command line. Heredocs on it are part of the text, with their bodies and terminators: the
+    /// shell reads them itself.
+    Line(Command),
+    /// The line is nothing but one marker, so the body is the command.
+    Body(Heredoc),
 }
 
 /// What network a RUN sees.

@@ -1,1 +1,350 @@
-//! Not written yet.
+//! Physical lines to logical ones: directives, comments, continuations, heredoc bodies.
+//!
+//! Every byte is looked at a constant number of times, so the work is linear in the file's size.
+
+use super::error::ParseProblem;
+use super::excerpt::Span;
+use super::heredoc::{Heredoc, Marker};
+use super::instruction::{Directives, Escape};
+
+/// BuildKit reads lines into a buffer of 64 KiB, one byte of which is lost.
+const MAX_LINE: usize = 65535;
+
+/// An instruction's text: continuations joined, comments and blank lines removed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LogicalLine {
+    /// The text, without its leading blanks.
+    pub(super) text: String,
+    /// The lines it came from.
+    pub(super) span: Span,
+}
+
+/// A problem and where it stands.
+pub(super) type LineError = (ParseProblem, Span);
+
+/// Reads a file line by line. The caller asks for heredoc bodies after each instruction, since only
+/// some instructions have them.
+pub(super) struct Lines<'a> {
+    rest: &'a [u8],
+    /// Number of the last line read.
+    number: u32,
+    escape: Escape,
+}
+
+impl<'a> Lines<'a> {
+    /// Starts at the first line behind the parser directives.
+    pub(super) fn new(text: &'a [u8]) -> Result<(Directives, Self), LineError> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let directives = read_directives(text)?;
+        let lines = Self {
+            rest: text,
+            number: 0,
+            escape: directives.escape,
+        };
+        Ok((directives, lines))
+    }
+
+    /// The next instruction; `None` at the end of the file.
+    pub(super) fn next_instruction(&mut self) -> Result<Option<LogicalLine>, LineError> {
+        while let Some(line) = self.next_physical()? {
+            let line = line.trim_ascii_start();
+            if line.is_empty() || line[0] == b'#' {
+                continue;
+            }
+            let first = self.number;
+            // All Unicode white space is removed here, as opposed to the bytes above.
+            let line = self.utf8(line)?.trim_start();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (start, mut continues) = self.cut_continuation(line);
+            let mut text = start.to_owned();
+            while continues {
+                let Some(line) = self.next_physical()? else {
+                    break;
+                };
+                if matches!(line.trim_ascii_start(), [] | [b'#', ..]) {
+                    continue;
+                }
+                let line = self.utf8(line)?;
+                if matches!(line.trim_start().chars().next(), None | Some('#')) {
+                    continue;
+                }
+                let (part, more) = self.cut_continuation(line);
+                text.push_str(part);
+                continues = more;
+            }
+            if text.trim().is_empty() {
+                continue;
+            }
+            let span = Span {
+                first,
+                last: self.number,
+            };
+            return Ok(Some(LogicalLine { text, span }));
+        }
+        Ok(None)
+    }
+
+    /// The bodies of `markers` in order; extends `span` over them.
+    pub(super) fn heredocs(&mut self, markers: &[Marker], span: &mut Span) -> Result<Vec<Heredoc>, LineError> {
+        let mut heredocs = Vec::new();
+        for marker in markers {
+            heredocs.push(self.heredoc(marker, *span)?);
+            span.last = self.number;
+        }
+        Ok(heredocs)
+    }
+
+    fn heredoc(&mut self, marker: &Marker, opened: Span) -> Result<Heredoc, LineError> {
+        let mut body = String::new();
+        loop {
+            let Some(line) = self.take_line()? else {
+                let delimiter = marker.name.clone();
+                return Err((ParseProblem::UnterminatedHeredoc { delimiter }, opened));
+            };
+            let line = self.utf8(line)?;
+            if marker.is_terminator(line) {
+                return Ok(marker.with_body(body));
+            }
+            body.push_str(line);
+        }
+    }
+
+    /// The next line without its line end.
+    fn next_physical(&mut self) -> Result<Option<&'a [u8]>, LineError> {
+        Ok(self.take_line()?.map(|mut line| {
+            while let [start @ .., b'\n' | b'\r'] = line {
+                line = start;
+            }
+            line
+        }))
+    }
+
+    /// The next line with its line end.
+    fn take_line(&mut self) -> Result<Option<&'a [u8]>, LineError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        self.number = self.number.saturating_add(1);
+        let end = self.rest.iter().position(|b| *b == b'\n');
+        let (line, rest) = self.rest.split_at(end.map_or(self.rest.len(), |at| at + 1));
+        if line.len() > MAX_LINE {
+            return Err((ParseProblem::LineTooLong { limit: MAX_LINE }, Span::line(self.number)));
+        }
+        self.rest = rest;
+        Ok(Some(line))
+    }
+
+    fn utf8(&self, line: &'a [u8]) -> Result<&'a str, LineError> {
+        std::str::from_utf8(line).map_err(|_| (ParseProblem::NotUtf8, Span::line(self.number)))
+    }
+
+    /// The line without its continuation token, and whether it had one. Two tokens in a row are no
+    /// continuation, and neither are three: BuildKit looks at one character before the token only.
+    fn cut_continuation<'l>(&self, line: &'l str) -> (&'l str, bool) {
+        let token = self.escape.token();
+        let trimmed = line.trim_end_matches([' ', '\t']);
+        match trimmed.strip_suffix(token) {
+            Some(start) if !start.ends_with(token) => (start, true),
+            Some(_) | None => (line, false),
+        }
+    }
+}
+
+/// Reads the unbroken run of directives at the top of the file.
+fn read_directives(text: &[u8]) -> Result<Directives, LineError> {
+    let (mut syntax, mut escape, mut check) = (None, None, None);
+    let mut escape_possible = true;
+    for (number, line) in (1..).zip(text.split(|b| *b == b'\n')) {
+        if number == 1 && line.starts_with(b"#!") {
+            // BuildKit's scanner for `escape` ends here, those for the others skip the line.
+            escape_possible = false;
+            continue;
+        }
+        let Some((name, value)) = parse_directive(line) else {
+            break;
+        };
+        let slot = match name.as_str() {
+            "syntax" => &mut syntax,
+            "check" => &mut check,
+            "escape" => &mut escape,
+            _ => break,
+        };
+        let span = Span::line(number);
+        if slot.is_some() {
+            return Err((ParseProblem::DuplicateDirective { name }, span));
+        }
+        *slot = Some((value, span));
+    }
+    let escape = match escape.filter(|_| escape_possible) {
+        Some((token, span)) => parse_escape(token).map_err(|problem| (problem, span))?,
+        None => Escape::default(),
+    };
+    Ok(Directives {
+        syntax: syntax.map(|(value, _)| value),
+        escape,
+        check: check.map(|(value, _)| value),
+    })
+}
+
+/// `# name = value`, the name in lower case.
+fn parse_directive(line: &[u8]) -> Option<(String, String)> {
+    let comment = std::str::from_utf8(line).ok()?.trim_start().strip_prefix('#')?;
+    let (name, value) = comment.split_once('=')?;
+    let (name, value) = (name.trim(), value.trim());
+    let letters = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric());
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic()) && letters(name);
+    (is_name && !value.is_empty()).then(|| (name.to_ascii_lowercase(), value.to_owned()))
+}
+
+fn parse_escape(token: String) -> Result<Escape, ParseProblem> {
+    match token.as_str() {
+        "\\" => Ok(Escape::Backslash),
+        "`" => Ok(Escape::Backtick),
+        _ => Err(ParseProblem::InvalidEscape { token }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<(String, u32, u32)> {
+        let (_, mut lines) = Lines::new(text.as_bytes()).unwrap();
+        let mut all = Vec::new();
+        while let Some(line) = lines.next_instruction().unwrap() {
+            all.push((line.text, line.span.first, line.span.last));
+        }
+        all
+    }
+
+    #[test]
+    fn joins_physical_lines() {
+        let table: &[(&str, &str, &[(&str, u32, u32)])] = &[
+            ("BOM at the start", "\u{feff}FROM a\n", &[("FROM a", 1, 1)]),
+            (
+                "BOM elsewhere is data",
+                "FROM a\n\u{feff}RUN",
+                &[("FROM a", 1, 1), ("\u{feff}RUN", 2, 2)],
+            ),
+            ("CRLF", "RUN a \\\r\nb\r\n", &[("RUN a b", 1, 2)]),
+            ("several CRs", "RUN a\r\r\n", &[("RUN a", 1, 1)]),
+            ("leading blanks", " \t RUN a\n", &[("RUN a", 1, 1)]),
+            ("leading Unicode blanks", "\u{2003}RUN a\n", &[("RUN a", 1, 1)]),
+            ("comment within text", "RUN a # b\n", &[("RUN a # b", 1, 1)]),
+            (
+                "comment in a continuation",
+                "RUN a \\\n  # c\\\n b\n",
+                &[("RUN a  b", 1, 3)],
+            ),
+            ("comments never continue", "# a \\\nRUN b\n", &[("RUN b", 2, 2)]),
+            (
+                "blanks of a continuation stay",
+                "RUN a \\\n  b\n",
+                &[("RUN a   b", 1, 2)],
+            ),
+            (
+                "nothing in between",
+                "RUN echo hello\\\nworld\n",
+                &[("RUN echo helloworld", 1, 2)],
+            ),
+            ("blanks behind the token", "RUN a \\ \t\nb\n", &[("RUN a b", 1, 2)]),
+            (
+                "two tokens",
+                "RUN a \\\\\nRUN b\n",
+                &[("RUN a \\\\", 1, 1), ("RUN b", 2, 2)],
+            ),
+            (
+                "three tokens",
+                "RUN a \\\\\\\nRUN b\n",
+                &[("RUN a \\\\\\", 1, 1), ("RUN b", 2, 2)],
+            ),
+            ("only the token", "RUN a \\\n\\\n  \\ \nb\n", &[("RUN a   b", 1, 4)]),
+            ("empty line", "RUN a \\\n\n \t\nb\n", &[("RUN a b", 1, 4)]),
+            ("token at the end", "RUN a \\", &[("RUN a ", 1, 1)]),
+            ("token at the end, blank lines", "RUN a \\\n\n\n", &[("RUN a ", 1, 3)]),
+            (
+                "blank lines between",
+                "\n\nRUN a\n\n \nRUN b",
+                &[("RUN a", 3, 3), ("RUN b", 6, 6)],
+            ),
+            ("token alone", "\\\nRUN a\n", &[("RUN a", 1, 2)]),
+            (
+                "backtick",
+                "# escape=`\nRUN a\\ `\nb\\\nRUN c",
+                &[("RUN a\\ b\\", 2, 3), ("RUN c", 4, 4)],
+            ),
+        ];
+        for (what, text, expected) in table {
+            let expected: Vec<_> = expected.iter().map(|(t, a, b)| ((*t).to_owned(), *a, *b)).collect();
+            assert_eq!(lines(text), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn directives() {
+        let directives = |text: &str| Lines::new(text.as_bytes()).map(|(directives, _)| directives);
+        let escape = |text: &str| directives(text).unwrap().escape;
+        for (text, expected) in [
+            ("# escape=`\n", Escape::Backtick),
+            ("#escape=`\n", Escape::Backtick),
+            ("# EsCaPe \t=  ` \r\n", Escape::Backtick),
+            ("# EsCaPe = \\\n", Escape::Backslash),
+            ("  # escape=`\n", Escape::Backtick),
+            ("# syntax=x\n# check=y\n# escape=`\n", Escape::Backtick),
+            ("# hello\n# escape=`\n", Escape::Backslash),
+            ("\n# escape=`\n", Escape::Backslash),
+            ("FROM a\n# escape=`\n", Escape::Backslash),
+            ("# foo=bar\n# escape=`\n", Escape::Backslash),
+            ("#!/bin/x\n# escape=`\n", Escape::Backslash),
+            ("# escape=\n", Escape::Backslash),
+        ] {
+            assert_eq!(escape(text), expected, "{text:?}");
+        }
+        let found = directives("#!/x\n# syntax = img // opts\n# Check=skip=All;error=true\n").unwrap();
+        assert_eq!(found.syntax.as_deref(), Some("img // opts"));
+        assert_eq!(found.check.as_deref(), Some("skip=All;error=true"));
+        assert_eq!(directives("\u{feff}# syntax=a\n").unwrap().syntax.as_deref(), Some("a"));
+        for (text, problem, line) in [
+            ("# escape=x\n", "invalid escape token 'x' does not match ` or \\", 1),
+            ("# escape=``\n", "invalid escape token '``' does not match ` or \\", 1),
+            (
+                "# escape=`\n# ESCAPE=`\n",
+                "only one escape parser directive can be used",
+                2,
+            ),
+            (
+                "# syntax=a\n# check=b\n# syntax=a\n",
+                "only one syntax parser directive can be used",
+                3,
+            ),
+        ] {
+            let (found, span) = directives(text).unwrap_err();
+            assert_eq!((found.to_string().as_str(), span.first), (problem, line), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_line() {
+        let line = |len: usize| format!("FROM a\nRUN {}\n", "x".repeat(len - 5));
+        assert_eq!(lines(&line(MAX_LINE)).len(), 2);
+        let text = line(MAX_LINE + 1);
+        let (_, mut lines) = Lines::new(text.as_bytes()).unwrap();
+        lines.next_instruction().unwrap();
+        let (problem, span) = lines.next_instruction().unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            "dockerfile line greater than max allowed size of 65535"
+        );
+        assert_eq!(span, Span::line(2));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text() {
+        let (_, mut lines) = Lines::new(b"# caf\xe9\nRUN a \\\n# \xe9\nb\n").unwrap();
+        assert_eq!(lines.next_instruction().unwrap().unwrap().text, "RUN a b");
+        let (_, mut lines) = Lines::new(b"RUN caf\xe9").unwrap();
+        assert_eq!(lines.next_instruction().unwrap_err().0, ParseProblem::NotUtf8);
+    }
+}

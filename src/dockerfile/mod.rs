@@ -8,6 +8,7 @@
 //! operand in which BuildKit expands them is a [`Word`], which only an [`Expander`] turns into text.
 //! Where the manual and BuildKit differ, BuildKit's behaviour is implemented.
 
+mod duration;
 mod error;
 mod excerpt;
 mod expand;
@@ -16,18 +17,20 @@ mod heredoc;
 mod instruction;
 mod lines;
 mod mount;
+mod operands;
 mod parse;
 mod pattern;
 mod words;
 
+pub(crate) use duration::display as display_duration;
 pub use error::{Diagnostic, Hint, ParseError, ParseProblem, closest, render};
 pub use excerpt::{Excerpt, SourceText, Span, Spanned};
-pub use expand::{ExpandError, Expander};
+pub use expand::{ExpandError, ExpandProblem, Expander};
 pub use heredoc::{Heredoc, Indent, Quoting};
 pub use instruction::{
     Add, Arg, ArgItem, Command, Copy, Directives, Dockerfile, Env, Escape, Expose, From, Healthcheck, Instruction,
-    KeyValue, Label, Maintainer, Network, Onbuild, Run, Security, Shell, Source, StageSource, Statement, Stopsignal,
-    Transfer, User, Volume, Word, Workdir,
+    KeyValue, Label, Maintainer, Network, Onbuild, Run, RunCommand, Security, Shell, Source, StageSource, Statement,
+    Stopsignal, Transfer, User, Volume, Word, Workdir,
 };
 pub use mount::{Mount, MountField};
 pub use parse::{parse, parse_trigger};

@@ -1,20 +1,20 @@
-//! Logical lines to typed instructions: one function for each instruction.
+//! A file to its stages: reads logical lines, fetches heredoc bodies, sorts instructions into stages.
 
-use super::error::ParseError;
-use super::excerpt::SourceText;
-use super::instruction::{Directives, Dockerfile, Statement};
+use super::error::{Hint, ParseError, ParseProblem};
+use super::excerpt::{SourceText, Span, Spanned};
+use super::flags::split_line;
+use super::heredoc::find_markers;
+use super::instruction::{Dockerfile, Escape, Instruction, StageSource, Statement};
+use super::lines::{LineError, Lines, LogicalLine};
+use super::operands::{Operands, Parsed, accepts_heredocs, parse_operands};
 
-/// Parses a Dockerfile; `name` is what errors call it.
+/// Parses a Dockerfile; `name` is what errors call it. Takes time linear in the size of `text`.
 ///
 /// # Errors
 /// The first mistake, with its lines.
 pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, ParseError> {
-    Ok(Dockerfile {
-        source: SourceText::new(name, text),
-        directives: Directives::default(),
-        global_args: Vec::new(),
-        stages: Vec::new(),
-    })
+    let source = SourceText::new(name, text);
+    read_file(&source, text).map_err(|mistake| mistake.located_in(&source))
 }
 
 /// Parses the text of an ONBUILD trigger, with the default escape token as BuildKit does.
@@ -22,10 +22,127 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, ParseError> {
 /// # Errors
 /// The mistake; its lines are those of `text`, not of any Dockerfile.
 pub fn parse_trigger(text: &str) -> Result<Statement, ParseError> {
-    let _ = text;
-    Err(ParseError {
-        problem: super::error::ParseProblem::Empty,
-        excerpt: None,
-        hint: None,
-    })
+    let source = SourceText::new("ONBUILD trigger", text.as_bytes());
+    read_trigger(text).map_err(|mistake| mistake.located_in(&source))
+}
+
+/// A problem before it is known which file it is in.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    problem: ParseProblem,
+    hint: Option<Hint>,
+    span: Option<Span>,
+}
+
+impl Mistake {
+    /// A mistake of the file as a whole.
+    const fn of_file(problem: ParseProblem) -> Self {
+        Self {
+            problem,
+            hint: None,
+            span: None,
+        }
+    }
+
+    fn located_in(self, source: &SourceText) -> ParseError {
+        ParseError {
+            problem: self.problem,
+            excerpt: self.span.map(|span| Box::new(source.excerpt(span))),
+            hint: self.hint,
+        }
+    }
+}
+
+impl From<LineError> for Mistake {
+    fn from((problem, span): LineError) -> Self {
+        Self {
+            problem,
+            hint: None,
+            span: Some(span),
+        }
+    }
+}
+
+fn read_file(source: &SourceText, text: &[u8]) -> Result<Dockerfile, Mistake> {
+    if text.is_empty() {
+        return Err(Mistake::of_file(ParseProblem::Empty));
+    }
+    let (directives, mut lines) = Lines::new(text)?;
+    let mut global_args = Vec::new();
+    let mut stages: Vec<StageSource> = Vec::new();
+    while let Some(line) = lines.next_instruction()? {
+        let (parsed, line) = read_instruction(line, &mut lines, directives.escape)?;
+        let span = line.span;
+        match (parsed, stages.last_mut()) {
+            (Parsed::From(from), _) => stages.push(StageSource {
+                from: Spanned { value: from, span },
+                instructions: Vec::new(),
+            }),
+            (Parsed::Instruction(instruction), Some(stage)) => stage.instructions.push(Statement {
+                instruction,
+                text: line.text,
+                span,
+            }),
+            (Parsed::Instruction(Instruction::Arg(arg)), None) => global_args.push(Spanned { value: arg, span }),
+            (Parsed::Instruction(_), None) => return Err((ParseProblem::NoCurrentStage, span).into()),
+        }
+    }
+    match (stages.is_empty(), global_args.is_empty()) {
+        (true, true) => Err(Mistake::of_file(ParseProblem::NoInstructions)),
+        (true, false) => Err(Mistake::of_file(ParseProblem::NoStages)),
+        (false, _) => Ok(Dockerfile {
+            source: source.clone(),
+            directives,
+            global_args,
+            stages,
+        }),
+    }
+}
+
+fn read_trigger(text: &str) -> Result<Statement, Mistake> {
+    let (_, mut lines) = Lines::new(text.as_bytes())?;
+    let Some(line) = lines.next_instruction()? else {
+        return Err(Mistake::of_file(ParseProblem::NoInstructions));
+    };
+    let forbidden = |keyword: &str| ParseProblem::OnbuildForbidden {
+        keyword: keyword.to_owned(),
+    };
+    let (parsed, line) = read_instruction(line, &mut lines, Escape::default())?;
+    match parsed {
+        Parsed::From(_) => Err((forbidden("FROM"), line.span).into()),
+        Parsed::Instruction(Instruction::Onbuild(_)) => Err((ParseProblem::OnbuildChained, line.span).into()),
+        Parsed::Instruction(instruction) => Ok(Statement {
+            instruction,
+            text: line.text,
+            span: line.span,
+        }),
+    }
+}
+
+/// Parses one instruction with its heredocs; the line comes back with its span grown over them.
+fn read_instruction(
+    mut line: LogicalLine,
+    lines: &mut Lines<'_>,
+    escape: Escape,
+) -> Result<(Parsed, LogicalLine), Mistake> {
+    let heredocs = match accepts_heredocs(&line.text, escape) {
+        true => lines.heredocs(&find_markers(&line.text), &mut line.span)?,
+        false => Vec::new(),
+    };
+    let split = split_line(&line.text, escape);
+    let operands = Operands {
+        line: &line.text,
+        flags: split.flags,
+        text: split.arguments,
+        heredocs,
+        escape,
+    };
+    match parse_operands(split.keyword, operands) {
+        Ok(parsed) => Ok((parsed, line)),
+        Err((problem, hint)) => Err(Mistake {
+            problem,
+            hint,
+            span: Some(line.span),
+        }),
+    }
 }
