@@ -95,3 +95,85 @@ fn layer_name(blob: &Blob) -> String {
 fn tag(reference: &Reference) -> String {
     format!("{}:{}", reference.name(), reference.tag().unwrap_or("latest"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::oci::MediaType;
+    use crate::store::Blobs;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Two different layers, one of them twice.
+    fn write(directory: &Path, name: &str) -> std::path::PathBuf {
+        let blobs = Blobs::open(&directory.join("blobs")).unwrap();
+        let tar = |name: &str| {
+            let mut builder = tar::Builder::new(Vec::new());
+            append(&mut builder, name, 1, &b"x"[..]).unwrap();
+            builder.into_inner().unwrap()
+        };
+        let tars = [tar("one"), tar("two"), tar("one")];
+        let layers = tars
+            .each_ref()
+            .map(|tar| blobs.put(MediaType::ImageLayerGzip, &gzip(tar)).unwrap());
+        let diff_ids = tars.each_ref().map(|tar| Digest::of(tar).to_string());
+        let config = serde_json::json!({
+            "architecture": "amd64", "os": "linux", "config": {"Env": ["A=b"]},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        });
+        let path = directory.join(name);
+        let image = ArchiveImage {
+            config: &serde_json::to_vec(&config).unwrap(),
+            layers: &layers,
+            tags: &[
+                "127.0.0.1:5000/app:1".parse().unwrap(),
+                "h.example/app".parse().unwrap(),
+            ],
+        };
+        write_archive(&path, image).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_same_image_gives_the_same_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let [a, b] = ["a.tar", "b.tar"].map(|name| std::fs::read(write(directory.path(), name)).unwrap());
+        assert_eq!(a, b);
+        let mut archive = tar::Archive::new(a.as_slice());
+        let names: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().into_owned())
+            .collect();
+        assert_eq!(names.len(), 4, "{names:?}");
+        assert_eq!(names.last().unwrap(), Path::new("manifest.json"));
+    }
+
+    #[test]
+    fn skopeo_reads_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = write(directory.path(), "image.tar");
+        let target = directory.path().join("copy");
+        let copied = Command::new("skopeo")
+            .args(["--insecure-policy", "copy", "-q"])
+            .arg(format!("docker-archive:{}:127.0.0.1:5000/app:1", path.display()))
+            .arg(format!("dir:{}", target.display()))
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let inspected = Command::new("skopeo")
+            .arg("inspect")
+            .arg(format!("dir:{}", target.display()))
+            .output()
+            .unwrap();
+        let inspected: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
+        assert_eq!(inspected["Layers"].as_array().unwrap().len(), 3);
+        assert_eq!(inspected["Env"][0], "A=b");
+    }
+}

@@ -89,6 +89,13 @@ impl Blobs {
         })
     }
 
+    /// A blob that must be here.
+    pub(super) fn find(&self, descriptor: Descriptor) -> Result<Blob, StoreError> {
+        let path = self.path_of(&descriptor.digest);
+        fs::metadata(&path).map_err(StoreError::io("find", &path))?;
+        Ok(Blob { descriptor, path })
+    }
+
     /// Renames a finished temporary file to its digest. A blob that is there already is replaced by itself.
     pub(super) fn keep(&self, file: NamedTempFile, descriptor: Descriptor) -> Result<Blob, StoreError> {
         let path = self.path_of(&descriptor.digest);

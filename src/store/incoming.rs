@@ -210,14 +210,15 @@ impl IncomingWriter {
     /// Verifies the blob, gives it its name and lets readers see its end.
     ///
     /// # Errors
-    /// As [`verify`](Self::verify), and [`StoreError::Io`]; the readers then fail with
-    /// "abandoned" unless [`fail`](Self::fail) is what the caller does instead.
-    pub fn finish(mut self) -> Result<Blob, StoreError> {
+    /// As [`verify`](Self::verify), and [`StoreError::Io`]. The readers are left waiting for [`fail`](Self::fail).
+    pub fn finish(&mut self) -> Result<Blob, StoreError> {
         self.verify()?;
-        let Some(file) = self.file.take() else {
-            unreachable!("finish and fail consume the writer");
+        let descriptor = self.shared.descriptor.clone();
+        let blob = match self.file.take() {
+            Some(file) => self.blobs.keep(file, descriptor)?,
+            // Finished before.
+            None => self.blobs.find(descriptor)?,
         };
-        let blob = self.blobs.keep(file, self.shared.descriptor.clone())?;
         self.shared.end(Ok(blob.clone()));
         Ok(blob)
     }
@@ -308,3 +309,129 @@ impl Error for IncomingFailed {
 #[derive(Debug, thiserror::Error)]
 #[error("the download was abandoned")]
 struct Abandoned;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::oci::MediaType;
+
+    fn start(content: &[u8]) -> (tempfile::TempDir, IncomingWriter, Incoming) {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let descriptor = Descriptor::new(MediaType::ImageLayer, Digest::of(content), content.len() as u64);
+        let (writer, incoming) = blobs.incoming(&descriptor).unwrap();
+        (directory, writer, incoming)
+    }
+
+    fn cause(error: &io::Error) -> String {
+        let failed = error.get_ref().unwrap().downcast_ref::<IncomingFailed>().unwrap();
+        failed.source().unwrap().to_string()
+    }
+
+    #[test]
+    fn readers_follow_the_writer() {
+        let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        let (_directory, mut writer, incoming) = start(&content);
+        let read_all = |incoming: &Incoming| {
+            let mut reader = incoming.reader();
+            move || {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).map(|_| bytes)
+            }
+        };
+        thread::scope(|scope| {
+            let readers = [0, 1].map(|_| scope.spawn(read_all(&incoming)));
+            for piece in content.chunks(7_777) {
+                writer.append(piece).unwrap();
+            }
+            writer.finish().unwrap();
+            for reader in readers {
+                assert_eq!(reader.join().unwrap().unwrap(), content);
+            }
+        });
+        let blob = incoming.wait().unwrap();
+        assert_eq!(std::fs::read(blob.path()).unwrap(), content);
+        assert_eq!(read_all(&Incoming::complete(blob).unwrap())().unwrap(), content);
+    }
+
+    /// The reader gets the first piece while the second does not exist yet.
+    #[test]
+    fn bytes_are_readable_before_the_end() {
+        let (_directory, mut writer, incoming) = start(b"onetwo");
+        let (sender, receiver) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut reader = incoming.reader();
+                let mut buffer = [0; 16];
+                while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                    sender.send(buffer[..count].to_vec()).unwrap();
+                }
+            });
+            writer.append(b"one").unwrap();
+            assert_eq!(receiver.recv().unwrap(), b"one");
+            writer.append(b"two").unwrap();
+            assert_eq!(receiver.recv().unwrap(), b"two");
+            writer.finish().unwrap();
+        });
+    }
+
+    #[test]
+    fn wrong_bytes_never_look_complete() {
+        let (directory, mut writer, incoming) = start(b"right");
+        writer.append(b"wrong").unwrap();
+        let error = writer.finish().unwrap_err();
+        assert!(matches!(error, StoreError::Digest { .. }));
+        writer.fail(Arc::new(error));
+        let mut bytes = Vec::new();
+        let error = incoming.reader().read_to_end(&mut bytes).unwrap_err();
+        assert!(cause(&error).contains("has the digest"), "{error:?}");
+        assert!(incoming.wait().is_err());
+        assert_eq!(std::fs::read_dir(directory.path().join("sha256")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn too_many_and_too_few_bytes_are_refused() {
+        let (_directory, mut writer, _incoming) = start(b"four");
+        assert!(matches!(writer.append(b"fives"), Err(StoreError::Size { .. })));
+        writer.append(b"fo").unwrap();
+        assert!(matches!(writer.finish(), Err(StoreError::Size { actual: 2, .. })));
+    }
+
+    #[test]
+    fn a_failure_reaches_readers_that_wait() {
+        let (_directory, writer, incoming) = start(b"never");
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| incoming.reader().read(&mut [0; 1]).unwrap_err());
+            let waiter = scope.spawn(|| incoming.wait().unwrap_err());
+            writer.fail(Arc::new(io::Error::other("cable cut")));
+            assert_eq!(cause(&reader.join().unwrap()), "cable cut");
+            assert_eq!(waiter.join().unwrap().to_string(), "cable cut");
+        });
+    }
+
+    #[test]
+    fn an_abandoned_writer_fails_its_readers() {
+        let (_directory, writer, incoming) = start(b"never");
+        drop(writer);
+        assert_eq!(incoming.wait().unwrap_err().to_string(), "the download was abandoned");
+    }
+
+    #[test]
+    fn starting_over_is_possible_until_somebody_has_read() {
+        let (_directory, mut writer, incoming) = start(b"right");
+        writer.append(b"wrong").unwrap();
+        assert!(writer.restart().unwrap());
+        writer.append(b"rig").unwrap();
+        let mut reader = incoming.reader();
+        assert_eq!(reader.read(&mut [0; 9]).unwrap(), 3);
+        assert!(!writer.restart().unwrap());
+        writer.append(b"ht").unwrap();
+        writer.finish().unwrap();
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "ht");
+    }
+}

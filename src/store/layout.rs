@@ -224,3 +224,103 @@ pub(super) fn write_beside(path: &Path, write: impl FnOnce(&mut File) -> io::Res
     persisted.map_err(|failed| StoreError::io("rename into place", path)(failed.error))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Digest, MediaType};
+    use crate::store::Blobs;
+
+    /// A layout with one image, as `name`.
+    fn layout(directory: &Path, name: Option<&str>) -> (ImageLayout, Raw<Manifest>, Blob) {
+        let blobs = Blobs::open(&directory.join("blobs")).unwrap();
+        let config = blobs.put(MediaType::ImageConfig, b"{}").unwrap();
+        let layer = blobs.put(MediaType::ImageLayer, b"layer").unwrap();
+        let manifest = Manifest::new(
+            ManifestFormat::Oci,
+            config.descriptor().clone(),
+            vec![layer.descriptor().clone()],
+        );
+        let manifest = Raw::write(manifest);
+        let layout = ImageLayout::create(&directory.join("layout")).unwrap();
+        for blob in [&config, &layer, &layer] {
+            layout.put_blob(blob).unwrap();
+        }
+        layout.write_image(&manifest, name).unwrap();
+        (layout, manifest, layer)
+    }
+
+    #[test]
+    fn reads_back_what_it_wrote() {
+        let directory = tempfile::tempdir().unwrap();
+        let (written, manifest, layer) = layout(directory.path(), Some("app:1"));
+        let layout = ImageLayout::open(written.path()).unwrap();
+        for name in [Some("app:1"), None] {
+            assert_eq!(layout.manifest(name).unwrap().bytes(), manifest.bytes());
+        }
+        assert_eq!(layout.read(layer.descriptor()).unwrap(), b"layer");
+        assert!(matches!(
+            layout.manifest(Some("app:2")),
+            Err(StoreError::NoSuchImage { .. })
+        ));
+    }
+
+    #[test]
+    fn everybody_may_read_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (layout, _, layer) = layout(directory.path(), None);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for name in ["", "blobs", "blobs/sha256"] {
+            assert_eq!(mode(&layout.path().join(name)), 0o755, "{name}");
+        }
+        for name in ["index.json", "oci-layout"] {
+            assert_eq!(mode(&layout.path().join(name)), 0o644, "{name}");
+        }
+        assert_eq!(mode(&layout.blob_path(layer.descriptor())), 0o644);
+        assert_eq!(
+            fs::read_dir(layout.path()).unwrap().count(),
+            3,
+            "temporary files stayed"
+        );
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let (layout, manifest, layer) = layout(directory.path(), None);
+        let damage = |descriptor: &Descriptor, bytes: &[u8]| {
+            let path = layout.blob_path(descriptor);
+            fs::remove_file(&path).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        damage(layer.descriptor(), b"LAYER");
+        assert!(matches!(
+            layout.read(layer.descriptor()),
+            Err(StoreError::Digest { .. })
+        ));
+        damage(layer.descriptor(), b"longer than it was");
+        assert!(matches!(layout.blob(layer.descriptor()), Err(StoreError::Size { .. })));
+        let size = manifest.bytes().len();
+        let descriptor = Descriptor::new(MediaType::ImageManifest, *manifest.digest(), size as u64);
+        damage(&descriptor, &vec![b' '; size]);
+        assert!(matches!(layout.manifest(None), Err(StoreError::Digest { .. })));
+        fs::write(layout.path().join("index.json"), "{").unwrap();
+        assert!(matches!(layout.manifest(None), Err(StoreError::Json { .. })));
+        let absent = Descriptor::new(MediaType::ImageLayer, Digest::of(b"absent"), 6);
+        assert!(matches!(layout.blob(&absent), Err(StoreError::Io { .. })));
+    }
+
+    #[test]
+    fn other_directories_are_no_layout() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            ImageLayout::open(directory.path()),
+            Err(StoreError::NotALayout { .. })
+        ));
+        fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
+        assert!(matches!(
+            ImageLayout::open(directory.path()),
+            Err(StoreError::NotALayout { .. })
+        ));
+    }
+}

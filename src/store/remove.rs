@@ -375,3 +375,98 @@ enum Next {
     Top,
     Task(Task),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    use super::*;
+
+    fn remove(parent: &Path, name: &str) -> Result<(), RemoveError> {
+        remove_tree(File::open(parent).unwrap().as_fd(), OsStr::new(name))
+    }
+
+    /// `top` has everything that could lead out of it or resist; `canary` must survive.
+    fn plant(root: &Path) {
+        fs::create_dir_all(root.join("canary/inside")).unwrap();
+        fs::write(root.join("canary/inside/file"), "alive").unwrap();
+        for directory in ["a/b/c", "d", "e"] {
+            fs::create_dir_all(root.join("top").join(directory)).unwrap();
+        }
+        for number in 0..300 {
+            fs::write(root.join(format!("top/d/file-{number}")), "x").unwrap();
+            fs::create_dir(root.join(format!("top/e/dir-{number}"))).unwrap();
+        }
+        symlink(root.join("canary"), root.join("top/a/absolute")).unwrap();
+        symlink("../../canary", root.join("top/a/relative")).unwrap();
+        symlink("/", root.join("top/root")).unwrap();
+        fs::hard_link(root.join("canary/inside/file"), root.join("top/a/b/link")).unwrap();
+        fs::write(root.join("top/a/b/c/deep"), "x").unwrap();
+        for (directory, mode) in [
+            ("top/a/b/c", 0o000),
+            ("top/a/b", 0o555),
+            ("top/a", 0o500),
+            ("top", 0o000),
+        ] {
+            fs::set_permissions(root.join(directory), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+
+    #[test]
+    fn removes_all_of_it_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        plant(root.path());
+        remove(root.path(), "top").unwrap();
+        assert!(!root.path().join("top").exists());
+        assert_eq!(
+            fs::read_to_string(root.path().join("canary/inside/file")).unwrap(),
+            "alive"
+        );
+    }
+
+    #[test]
+    fn a_symlink_goes_and_not_what_it_points_to() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("canary")).unwrap();
+        symlink("canary", root.path().join("top")).unwrap();
+        remove(root.path(), "top").unwrap();
+        assert!(fs::symlink_metadata(root.path().join("top")).is_err());
+        assert!(root.path().join("canary").exists());
+        remove(root.path(), "absent").unwrap();
+    }
+
+    /// Deeper than there are descriptors, and than a path may be long.
+    #[test]
+    fn removes_what_is_nested_very_deep() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("top")).unwrap();
+        let mut here: OwnedFd = File::open(root.path().join("top")).unwrap().into();
+        for _ in 0..3_000 {
+            rustix::fs::mkdirat(&here, "d", Mode::RWXU).unwrap();
+            here = rustix::fs::openat(&here, "d", DIRECTORY, Mode::empty()).unwrap();
+        }
+        drop(here);
+        remove(root.path(), "top").unwrap();
+        assert!(!root.path().join("top").exists());
+    }
+
+    #[test]
+    fn root_mounts_are_not_entered() {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["canary", "top/below/mount"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        fs::write(root.path().join("canary/file"), "alive").unwrap();
+        let mount = root.path().join("top/below/mount");
+        rustix::mount::mount_bind(root.path().join("canary"), &mount).unwrap();
+        let removed = remove(root.path(), "top");
+        rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH).unwrap();
+        let error = removed.unwrap_err();
+        assert_eq!(error.path, Path::new("top/below/mount"));
+        assert_eq!(error.others, 0, "{error}");
+        assert_eq!(fs::read_to_string(root.path().join("canary/file")).unwrap(), "alive");
+        remove(root.path(), "top").unwrap();
+    }
+}

@@ -1,10 +1,10 @@
 //! The state directory: one subdirectory for each running build, and the removal of those of killed ones.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
@@ -82,8 +82,11 @@ impl StateDir {
         let path = self.path.join(BUILDS);
         rustix::fs::flock(&builds, FlockOperation::LockExclusive).map_err(StoreError::errno("lock", &path))?;
         let orphans = find_orphans(&builds, &path)?;
-        let directory = tempfile::Builder::new().prefix("").rand_bytes(8).tempdir_in(&path);
-        let directory = directory
+        let directory = tempfile::Builder::new()
+            .prefix("")
+            .rand_bytes(8)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&path)
             .map_err(StoreError::io("create a directory in", &path))?
             .keep();
         let name = directory.file_name().map(OsStr::to_owned).unwrap_or_default();
@@ -266,4 +269,116 @@ fn unescape(field: &[u8]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::progress::Silent;
+
+    fn state() -> (tempfile::TempDir, StateDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&directory.path().join("state")).unwrap();
+        (directory, state)
+    }
+
+    fn builds(state: &StateDir) -> usize {
+        fs::read_dir(state.path().join(BUILDS)).unwrap().count()
+    }
+
+    #[test]
+    fn is_private_and_leaves_nothing() {
+        let (_directory, state) = state();
+        let build = state.begin(&Silent).unwrap();
+        let rootfs = build.subdirectory("rootfs/0").unwrap();
+        fs::create_dir_all(rootfs.join("usr/bin")).unwrap();
+        for path in [state.path(), build.path(), &rootfs] {
+            assert_eq!(
+                fs::metadata(path).unwrap().permissions().mode() & 0o777,
+                0o700,
+                "{}",
+                path.display()
+            );
+        }
+        build.blobs().unwrap();
+        build.remove().unwrap();
+        assert_eq!(builds(&state), 0);
+        drop(state.begin(&Silent).unwrap());
+        assert_eq!(builds(&state), 0);
+    }
+
+    /// Living builds of this and of another process are locked; what is left by killed ones is not.
+    #[test]
+    fn sweeps_killed_builds_and_no_living_one() {
+        let (directory, state) = state();
+        let canary = directory.path().join("canary");
+        fs::create_dir(&canary).unwrap();
+        let alive = state.begin(&Silent).unwrap();
+        let killed = state.path().join("builds/killed");
+        fs::create_dir_all(killed.join("rootfs/a")).unwrap();
+        fs::write(killed.join("lock"), "").unwrap();
+        symlink(&canary, killed.join("rootfs/out")).unwrap();
+        fs::set_permissions(killed.join("rootfs/a"), fs::Permissions::from_mode(0o000)).unwrap();
+        // Killed before it had a lock.
+        fs::create_dir(state.path().join("builds/younger")).unwrap();
+        let second = state.begin(&Silent).unwrap();
+        assert!(!killed.exists());
+        assert!(alive.path().exists() && second.path().exists() && canary.exists());
+        assert_eq!(builds(&state), 2);
+    }
+
+    #[test]
+    fn many_builds_begin_and_end_at_once() {
+        let (_directory, state) = state();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        let build = state.begin(&Silent).unwrap();
+                        let file = build.subdirectory("tmp").unwrap().join("file");
+                        fs::write(&file, "mine").unwrap();
+                        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+                    }
+                });
+            }
+        });
+        assert_eq!(builds(&state), 0);
+    }
+
+    #[derive(Debug, Default)]
+    struct Warnings(Mutex<Vec<String>>);
+
+    impl Progress for Warnings {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Warning(text) = event {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn root_sweeps_leftover_mounts() {
+        let (directory, state) = state();
+        let canary = directory.path().join("canary");
+        fs::create_dir(&canary).unwrap();
+        fs::write(canary.join("file"), "alive").unwrap();
+        let mount = state.path().join("builds/killed/rootfs/with blank");
+        fs::create_dir_all(&mount).unwrap();
+        rustix::mount::mount_bind(&canary, &mount).unwrap();
+        let warnings = Warnings::default();
+        let build = state.begin(&warnings).unwrap();
+        assert_eq!(*warnings.0.lock().unwrap(), Vec::<String>::new());
+        assert_eq!(builds(&state), 1);
+        assert_eq!(fs::read_to_string(canary.join("file")).unwrap(), "alive");
+        drop(build);
+    }
+
+    #[test]
+    fn mount_tables_are_unescaped() {
+        let table = b"36 35 98:0 / /mnt/a\\040b\\134 rw - ext3 /dev/root rw\n1 2 3:4 / / rw - x y z\n";
+        assert_eq!(mount_points(table), [PathBuf::from("/mnt/a b\\"), PathBuf::from("/")]);
+    }
 }

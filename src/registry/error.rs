@@ -1,0 +1,521 @@
+//! What a registry, or the way to it, can answer but success.
+//!
+//! URLs are shown without their query and user part: signed URLs and tokens live there. Nothing secret is in any field.
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::{Method, Url};
+
+use super::credentials::CredentialError;
+use super::location::LocationError;
+use crate::cancel::Cancelled;
+use crate::oci::{ConfigError, Digest, ManifestError, Platform};
+use crate::store::StoreError;
+
+/// Why something could not be fetched from a registry or pushed to one.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The registry's answer is an error.
+    #[error("{request}: {answer}")]
+    Answer {
+        /// What was asked.
+        request: RequestLine,
+        /// What was answered.
+        answer: Box<ErrorAnswer>,
+    },
+    /// The registry does not accept who we are.
+    #[error("{request}: {answer}")]
+    Unauthorized {
+        /// What was asked.
+        request: RequestLine,
+        /// What was answered.
+        answer: Box<ErrorAnswer>,
+        /// As whom.
+        identity: Identity,
+    },
+    /// The token service that the registry names gave no token.
+    #[error("cannot get a token for {scope}")]
+    Token {
+        /// What the token was for.
+        scope: String,
+        /// Why not.
+        #[source]
+        source: Box<RegistryError>,
+    },
+    /// The token service's answer or address is unusable.
+    #[error("the token service {realm} {problem}")]
+    TokenService {
+        /// Its address, without query.
+        realm: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// There was no answer.
+    #[error("{request}: {failure}")]
+    Transport {
+        /// What was asked.
+        request: RequestLine,
+        /// What kind of failure.
+        failure: Failure,
+        /// The innermost error, in its own words.
+        #[source]
+        source: RootCause,
+    },
+    /// A redirect that must not be followed.
+    #[error("{request}: refused to follow the redirect to {target}: {reason}")]
+    Redirect {
+        /// What was asked.
+        request: RequestLine,
+        /// Where it leads.
+        target: String,
+        /// Why not there.
+        reason: &'static str,
+    },
+    /// The place that an upload should continue at is unusable.
+    #[error("{request}: the answer names no place to upload to")]
+    Location {
+        /// What was asked.
+        request: RequestLine,
+        /// What is wrong with the answer.
+        #[source]
+        source: LocationError,
+    },
+    /// A document larger than any legitimate one.
+    #[error("{request}: the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// What was asked.
+        request: RequestLine,
+        /// What we read at most.
+        limit: u64,
+    },
+    /// What the registry serves as a manifest is none.
+    #[error("{request}: unusable manifest")]
+    Manifest {
+        /// What was asked.
+        request: RequestLine,
+        /// What is wrong with it.
+        #[source]
+        source: Box<ManifestError>,
+    },
+    /// What the registry serves under a digest has another one.
+    #[error("{request}: the content does not match the digest {expected}, it has {actual}")]
+    WrongDigest {
+        /// What was asked.
+        request: RequestLine,
+        /// The digest asked for, or the one of what was sent.
+        expected: Digest,
+        /// The digest of what came, or the one the registry found.
+        actual: String,
+    },
+    /// The image config cannot be used.
+    #[error("the config {digest} of {reference} is unusable")]
+    Config {
+        /// Of which image.
+        reference: String,
+        /// Which blob.
+        digest: Digest,
+        /// What is wrong with it.
+        #[source]
+        source: ConfigError,
+    },
+    /// No image for the wanted platform.
+    #[error("{reference} has no image for {wanted}; there is {}", list(available))]
+    NoPlatform {
+        /// Which image.
+        reference: String,
+        /// What was looked for.
+        wanted: Box<Platform>,
+        /// What there is instead.
+        available: Vec<String>,
+    },
+    /// An index in an index in an index…
+    #[error("{reference}: indexes are nested more than {limit} deep")]
+    Nested {
+        /// Which image.
+        reference: String,
+        /// Levels that are followed.
+        limit: u32,
+    },
+    /// An artifact, a chart or a signature, where an image was expected.
+    #[error("{reference} is no image: its config is of the type {media_type}")]
+    NotAnImage {
+        /// Which reference.
+        reference: String,
+        /// What it is.
+        media_type: String,
+    },
+    /// The blob ended before its size was reached.
+    #[error("{request}: the blob ended after {received} of {size} bytes")]
+    CutShort {
+        /// What was asked.
+        request: RequestLine,
+        /// Bytes that came.
+        received: u64,
+        /// Bytes that should have.
+        size: u64,
+    },
+    /// A blob could not be stored, or is not what its descriptor says.
+    #[error("{request}: unusable blob")]
+    Store {
+        /// What was asked.
+        request: RequestLine,
+        /// What is wrong.
+        #[source]
+        source: Box<StoreError>,
+    },
+    /// The credentials for a registry cannot be read.
+    #[error("cannot read the credentials for {registry}")]
+    Credentials {
+        /// Whose.
+        registry: String,
+        /// Why.
+        #[source]
+        source: CredentialError,
+    },
+    /// A certificate or key file is unusable.
+    #[error("cannot use the certificates in {}", path.display())]
+    Certificate {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The TLS library refuses its configuration.
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
+    /// The HTTP client could not be made.
+    #[error("cannot set up the HTTP client")]
+    Http(#[source] RootCause),
+    /// A host that makes no URL.
+    #[error("{host:?} is no host of a registry")]
+    Host {
+        /// As in the reference.
+        host: String,
+    },
+    /// Somebody asked the build to end.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Method and URL of a request, safe to show.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RequestLine {
+    method: Method,
+    url: Box<str>,
+    host: Box<str>,
+}
+
+/// An error answer of a registry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ErrorAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// The specification's error code, `MANIFEST_UNKNOWN` for instance.
+    pub code: Option<String>,
+    /// What the registry says, or the beginning of a body that is not in the specification's form.
+    pub message: String,
+    /// When it wants to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+/// As whom a request was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Identity {
+    /// Without credentials; these places were searched for some.
+    Anonymous {
+        /// Files and variables.
+        searched: Vec<String>,
+    },
+    /// With a user name and a password.
+    User(String),
+    /// With a token from the credentials.
+    Token,
+}
+
+/// Kinds of failure between us and a registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// Nobody listens.
+    Refused,
+    /// The name has no address, or no name server answers.
+    Resolution,
+    /// Something listens that does not speak TLS.
+    NotTls,
+    /// The server's certificate is not to be trusted.
+    Certificate,
+    /// TLS failed otherwise.
+    Tls,
+    /// No answer in time.
+    TimedOut,
+    /// The connection ended early.
+    Closed,
+    /// Anything else on the way.
+    Other,
+}
+
+/// The innermost error of a chain, in its own words.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RootCause(pub(super) String);
+
+impl RegistryError {
+    /// What to try, when that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Answer { request, answer } => answer_hint(request, answer),
+            Self::Unauthorized { request, identity, .. } => Some(identity_hint(request, identity)),
+            Self::Token { source, .. } => source.hint(),
+            Self::Transport { request, failure, .. } => failure_hint(request, *failure),
+            Self::Credentials { .. } => Some("log in again, or name another file with REGISTRY_AUTH_FILE".to_owned()),
+            Self::NoPlatform { .. } => Some("choose one of them with --custom-platform".to_owned()),
+            Self::WrongDigest { .. } | Self::Store { .. } => {
+                Some("something between here and the registry changes content; try without proxy or mirror".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// HTTP status, if the registry answered.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answer { answer, .. } | Self::Unauthorized { answer, .. } => Some(answer.status),
+            _ => None,
+        }
+    }
+
+    /// The specification's error code, if the registry gave one.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Answer { answer, .. } | Self::Unauthorized { answer, .. } => answer.code.as_deref(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn transport(request: RequestLine, error: &(dyn Error + 'static)) -> Self {
+        Self::Transport {
+            request,
+            failure: Failure::of(error),
+            source: RootCause::of(error),
+        }
+    }
+}
+
+impl RequestLine {
+    pub(super) fn new(method: &Method, url: &Url) -> Self {
+        Self {
+            method: method.clone(),
+            url: redact(url).into(),
+            host: host_of(url).into(),
+        }
+    }
+}
+
+/// Scheme, host, port and path.
+pub(super) fn redact(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails only for URLs that can have neither.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
+/// Host and, if it is not the scheme's own, port.
+pub(super) fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+fn list(available: &[String]) -> String {
+    match available {
+        [] => "none for any platform".to_owned(),
+        platforms => platforms.join(", "),
+    }
+}
+
+fn answer_hint(request: &RequestLine, answer: &ErrorAnswer) -> Option<String> {
+    let hint = match (answer.code.as_deref(), answer.status) {
+        (Some("MANIFEST_UNKNOWN"), _) => "check the tag; the registry knows the repository but not this image",
+        (Some("NAME_UNKNOWN"), _) => "check the name of the repository; some registries want it created before a push",
+        (Some("BLOB_UPLOAD_UNKNOWN"), _) => {
+            "if several replicas serve this registry they must share their storage and their http.secret"
+        }
+        (Some("DENIED" | "FORBIDDEN"), _) | (None, 403) => {
+            "the credentials may not do this to the repository, or the project does not exist"
+        }
+        (Some("TOOMANYREQUESTS"), _) | (_, 429) => "log in for a higher limit, or use --registry-mirror",
+        (_, 413) => "a proxy in front of the registry limits the size of uploads",
+        (_, 404) => return Some(format!("check the name; is {} a container registry?", request.host)),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn identity_hint(request: &RequestLine, identity: &Identity) -> String {
+    let host = &request.host;
+    match identity {
+        Identity::Anonymous { searched } if searched.is_empty() => {
+            format!("there are no credentials for {host}; log in with `docker login {host}`")
+        }
+        Identity::Anonymous { searched } => format!(
+            "there are no credentials for {host} in {}; log in with `docker login {host}`",
+            searched.join(", ")
+        ),
+        Identity::User(user) => {
+            format!("{host} did not accept the user {user:?}: wrong password, or no right to this repository")
+        }
+        Identity::Token => format!("{host} did not accept the token in the credentials; log in again"),
+    }
+}
+
+fn failure_hint(request: &RequestLine, failure: Failure) -> Option<String> {
+    let host = &request.host;
+    match failure {
+        Failure::Refused => Some(format!("is a registry running at {host}?")),
+        Failure::Resolution => Some(format!("check the name {host} and the machine's name servers")),
+        Failure::NotTls => Some(format!("if the registry has no TLS, use --insecure-registry {host}")),
+        Failure::Certificate => Some(format!(
+            "name the authority that signed it with --registry-certificate {host}=<file>, or trust it blindly with \
+             --skip-tls-verify-registry {host}"
+        )),
+        _ => None,
+    }
+}
+
+impl Failure {
+    /// Looks through the whole chain: HTTP libraries wrap the interesting error several times.
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut found = Self::Other;
+        let mut next = Some(error);
+        while let Some(error) = next {
+            found = Self::of_one(error).unwrap_or(found);
+            next = source_of(error);
+        }
+        found
+    }
+
+    fn of_one(error: &(dyn Error + 'static)) -> Option<Self> {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return Some(match tls {
+                rustls::Error::InvalidCertificate(_) => Self::Certificate,
+                rustls::Error::InvalidMessage(_) => Self::NotTls,
+                _ => Self::Tls,
+            });
+        }
+        if let Some(http) = error.downcast_ref::<reqwest::Error>() {
+            return match http {
+                http if http.is_dns() => Some(Self::Resolution),
+                http if http.is_timeout() => Some(Self::TimedOut),
+                http if http.is_connect() => None,
+                http if http.is_body() || http.is_request() => Some(Self::Closed),
+                _ => None,
+            };
+        }
+        match error.downcast_ref::<std::io::Error>()?.kind() {
+            std::io::ErrorKind::ConnectionRefused => Some(Self::Refused),
+            std::io::ErrorKind::TimedOut => Some(Self::TimedOut),
+            std::io::ErrorKind::ConnectionReset
+            | std::io::ErrorKind::ConnectionAborted
+            | std::io::ErrorKind::BrokenPipe
+            | std::io::ErrorKind::UnexpectedEof => Some(Self::Closed),
+            _ => None,
+        }
+    }
+}
+
+impl RootCause {
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut innermost = error;
+        while let Some(source) = source_of(innermost) {
+            innermost = source;
+        }
+        // reqwest's own messages end in the URL, query and all.
+        match innermost.downcast_ref::<reqwest::Error>() {
+            Some(http) if http.is_timeout() => Self("operation timed out".to_owned()),
+            Some(_) => Self("the request could not be sent".to_owned()),
+            None => Self(innermost.to_string()),
+        }
+    }
+}
+
+/// An `io::Error` made of another error hides it from `source`, which skips to the next one.
+fn source_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
+}
+
+impl fmt::Display for RequestLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url)
+    }
+}
+
+impl fmt::Display for ErrorAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = reqwest::StatusCode::from_u16(self.status).ok();
+        let reason = status.and_then(|status| status.canonical_reason());
+        match reason {
+            Some(reason) => write!(f, "{} {reason}", self.status)?,
+            None => write!(f, "status {}", self.status)?,
+        }
+        if let Some(code) = &self.code {
+            write!(f, ", {code}")?;
+        }
+        match self.message.as_str() {
+            "" => Ok(()),
+            message => write!(f, ": {message}"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "nobody listens there",
+            Self::Resolution => "the host name cannot be resolved",
+            Self::NotTls => "the server does not speak TLS",
+            Self::Certificate => "the server's certificate is not trusted",
+            Self::Tls => "the TLS handshake failed",
+            Self::TimedOut => "no answer in time",
+            Self::Closed => "the connection was closed early",
+            Self::Other => "the request failed",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_lines_hide_queries_and_users() {
+        let url = Url::parse("https://user:pass@h.example:5000/v2/a?X-Amz-Signature=secret#x").unwrap();
+        let line = RequestLine::new(&Method::GET, &url);
+        assert_eq!(line.to_string(), "GET https://h.example:5000/v2/a");
+        assert!(!format!("{line:?}").contains("secret"));
+        assert_eq!(&*line.host, "h.example:5000");
+    }
+
+    #[test]
+    fn failures_are_found_deep_in_the_chain() {
+        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let wrapped = std::io::Error::other(std::io::Error::other(tls));
+        assert_eq!(Failure::of(&wrapped), Failure::Certificate);
+        assert!(RootCause::of(&wrapped).0.contains("UnknownIssuer"));
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(Failure::of(&refused), Failure::Refused);
+    }
+}
