@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Same as `--no-push`, as a Go boolean; the flag wins.
 pub(super) const KANIKO_NO_PUSH: &str = "KANIKO_NO_PUSH";
@@ -73,6 +73,11 @@ impl Environment {
     /// A variable's value as a path, `None` when unset or empty.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         self.filled(name).map(PathBuf::from)
+    }
+
+    /// `path` from the working directory, without `.` and doubled slashes.
+    pub(super) fn absolute(&self, path: &Path) -> PathBuf {
+        self.working_directory.join(path).components().collect()
     }
 
     #[cfg(test)]

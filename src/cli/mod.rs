@@ -9,6 +9,7 @@
 mod args;
 mod display;
 mod environment;
+mod locate;
 mod notices;
 mod options;
 mod problem;
@@ -16,6 +17,8 @@ mod registry_options;
 mod report;
 mod sanitize;
 mod signals;
+#[cfg(test)]
+mod site;
 mod usage;
 mod value;
 

@@ -4,22 +4,17 @@
 //! created or written here; only context and Dockerfile are looked for.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::args::{Cli, Codec, Format, Image, IsolationMode, Output};
 use super::environment::{self as env, Environment};
+use super::locate;
 use super::problem::{Problem, Problems};
 use super::registry_options;
 use super::value::{Int, KeyValue, Switch};
 use crate::build::request::{BuildRequest, ImageOptions, IsolationChoice, LayerCompression, Outputs};
 use crate::oci::{ManifestFormat, Platform, Reference};
 
-/// Where the executor's image mounts the context.
-const DEFAULT_CONTEXT: &str = "/workspace/";
-const DEFAULT_DOCKERFILE: &str = "Dockerfile";
-/// What some call it; only looked for when nothing was asked for.
-const LOWER_CASE_DOCKERFILE: &str = "dockerfile";
 /// State directory of root.
 const ROOT_STATE_DIR: &str = "/var/lib/rbuild";
 
@@ -62,8 +57,9 @@ impl Conversion<'_> {
         let platform = self.noted(cli.input.custom_platform.as_deref().map(parse_platform).transpose());
         let registry = registry_options::convert(&cli.registry, self.environment, &mut self.problems);
         let state_dir = self.state_dir(cli);
-        let context = self.context(cli);
-        let (dockerfile, dockerfile_name) = self.dockerfile(cli, context.as_deref())?;
+        let context = self.noted(locate::context(&cli.input, self.environment));
+        let found = locate::dockerfile(&cli.input, context.as_deref(), self.environment);
+        let (dockerfile, dockerfile_name) = self.noted(found)??;
         Some(BuildRequest {
             dockerfile,
             dockerfile_name,
@@ -101,8 +97,7 @@ impl Conversion<'_> {
     }
 
     fn absolute(&self, path: &Path) -> PathBuf {
-        // Collecting the components drops `.` and doubled slashes.
-        self.environment.working_directory.join(path).components().collect()
+        self.environment.absolute(path)
     }
 
     /// Whoever asks for what is not there yet must not get a build without it.
@@ -156,7 +151,8 @@ impl Conversion<'_> {
                     value: text.into_owned(),
                     source,
                 });
-                self.noted(parsed).is_some_and(|Switch(on)| on)
+                // Unreadable, it was meant to say something; a complaint about destinations would mislead.
+                self.noted(parsed).is_none_or(|Switch(on)| on)
             }
         }
     }
@@ -172,9 +168,10 @@ impl Conversion<'_> {
     }
 
     fn image(&mut self, image: &Image) -> ImageOptions {
-        let compression = compression(image.compression.unwrap_or(Codec::Gzip), image.compression_level);
+        let codec = image.compression.unwrap_or(Codec::Gzip);
+        let compression = level(codec, image.compression_level);
         ImageOptions {
-            compression: self.noted(compression).unwrap_or_default(),
+            compression: with_level(codec, self.noted(compression).flatten()),
             format: image.image_format.map(Into::into),
             reproducible: is_on(image.reproducible),
             source_date_epoch: None,
@@ -261,60 +258,6 @@ impl Conversion<'_> {
         let path = self.noted(path.ok_or(Problem::NoStateDir))?;
         Some(self.absolute(&path))
     }
-
-    fn context(&mut self, cli: &Cli) -> Option<PathBuf> {
-        let given = cli.input.context.as_deref().unwrap_or(DEFAULT_CONTEXT);
-        let local = self.noted(local_context(given, cli.input.bucket.as_deref()))?;
-        let root = self.absolute(Path::new(local));
-        // Always below the context, as the name says, also when written with a leading slash.
-        let sub_path = cli
-            .input
-            .context_sub_path
-            .as_deref()
-            .unwrap_or_default()
-            .trim_start_matches('/');
-        let context: PathBuf = root.join(sub_path).components().collect();
-        let problem = match fs::metadata(&context) {
-            Ok(metadata) if metadata.is_dir() => return Some(context),
-            Ok(_) => Problem::ContextNotADirectory(context),
-            Err(source) => Problem::ContextUnreadable { path: context, source },
-        };
-        self.problems.push(problem);
-        None
-    }
-
-    /// Path and name of the Dockerfile.
-    fn dockerfile(&mut self, cli: &Cli, context: Option<&Path>) -> Option<(PathBuf, String)> {
-        let asked = cli.input.dockerfile.as_deref().filter(|name| !name.is_empty());
-        let name = asked.unwrap_or(DEFAULT_DOCKERFILE);
-        if name.starts_with("http://") || name.starts_with("https://") {
-            self.problems.push(Problem::DockerfileUrl);
-            return None;
-        }
-        let names = match asked {
-            Some(name) => vec![name],
-            None => vec![DEFAULT_DOCKERFILE, LOWER_CASE_DOCKERFILE],
-        };
-        // The working directory comes first, unlike with docker: pipelines rely on it.
-        let places = [Some(self.environment.working_directory.as_path()), context];
-        let mut tried = Vec::new();
-        for name in names {
-            for place in places.into_iter().flatten() {
-                let path: PathBuf = place.join(name).components().collect();
-                if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_dir()) {
-                    return Some((path, name.to_owned()));
-                }
-                if !tried.contains(&path) {
-                    tried.push(path);
-                }
-            }
-        }
-        self.problems.push(Problem::NoDockerfile {
-            name: name.to_owned(),
-            tried,
-        });
-        None
-    }
 }
 
 fn map(pairs: &[KeyValue]) -> BTreeMap<String, String> {
@@ -344,56 +287,26 @@ fn parse_destination(text: &str) -> Result<Reference, Problem> {
 }
 
 /// A level of -1 leaves it to the codec.
-fn compression(codec: Codec, level: Option<Int>) -> Result<LayerCompression, Problem> {
+fn level(codec: Codec, level: Option<Int>) -> Result<Option<u8>, Problem> {
     let (name, allowed) = match codec {
         Codec::Gzip => ("gzip", 0..=9),
         Codec::Zstd => ("zstd", 1..=22),
     };
-    let level = match level {
-        None | Some(Int(-1)) => None,
-        Some(Int(level)) => {
-            let fits = u8::try_from(level).ok().filter(|level| allowed.contains(level));
-            Some(fits.ok_or(Problem::Level {
-                codec: name,
-                level,
-                allowed,
-            })?)
-        }
+    let Some(Int(level)) = level.filter(|level| *level != Int(-1)) else {
+        return Ok(None);
     };
-    Ok(match codec {
-        Codec::Gzip => LayerCompression::Gzip { level },
-        Codec::Zstd => LayerCompression::Zstd { level },
+    let fits = u8::try_from(level).ok().filter(|level| allowed.contains(level));
+    fits.map(Some).ok_or(Problem::Level {
+        codec: name,
+        level,
+        allowed,
     })
 }
 
-/// The path of a context that is a directory of ours.
-fn local_context<'a>(given: &'a str, bucket: Option<&str>) -> Result<&'a str, Problem> {
-    /// Sources of the kaniko executor that are not directories.
-    const REMOTE: &[&str] = &["tar", "git", "s3", "gs", "https"];
-    if given.is_empty() {
-        return Err(match bucket {
-            Some(bucket) => Problem::ContextScheme(bucket.to_owned()),
-            None => Problem::NoContext,
-        });
-    }
-    match given.split_once("://") {
-        None => Ok(given),
-        Some(("dir", "")) => Err(Problem::NoContext),
-        Some(("dir", path)) => Ok(path),
-        Some((scheme, _)) if REMOTE.contains(&scheme) => Err(Problem::ContextScheme(without_password(given))),
-        Some(_) => Err(Problem::ContextUnknown(without_password(given))),
-    }
-}
-
-/// The address without what may be a user's name and password.
-fn without_password(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else {
-        return address.to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}{path}"),
-        None => address.to_owned(),
+fn with_level(codec: Codec, level: Option<u8>) -> LayerCompression {
+    match codec {
+        Codec::Gzip => LayerCompression::Gzip { level },
+        Codec::Zstd => LayerCompression::Zstd { level },
     }
 }
 
@@ -414,5 +327,276 @@ impl From<IsolationMode> for IsolationChoice {
             IsolationMode::Chroot => Self::Chroot,
             IsolationMode::InPlace => Self::InPlace,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::site::Site;
+
+    #[test]
+    fn a_plain_line_becomes_a_plain_request() {
+        let site = Site::new();
+        let request = site.convert(&[]).unwrap();
+        let expected = BuildRequest {
+            dockerfile: site.path("context/Dockerfile"),
+            dockerfile_name: "Dockerfile".to_owned(),
+            context: site.path("context"),
+            build_args: BTreeMap::new(),
+            targets: Vec::new(),
+            platform: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            outputs: Outputs {
+                destinations: vec!["r.example/app:latest".parse().unwrap()],
+                ..Outputs::default()
+            },
+            image: ImageOptions::default(),
+            registry: crate::build::request::RegistryOptions::default(),
+            isolation: IsolationChoice::Auto,
+            state_dir: PathBuf::from("/var/lib/rbuild"),
+            ignore_paths: Vec::new(),
+            force: false,
+        };
+        assert_eq!(request, expected);
+    }
+
+    #[test]
+    fn values_arrive() {
+        let site = Site::new().with("FROM_ENVIRONMENT", "e").with("EMPTY", "");
+        let line = [
+            "--build-arg=A=1",
+            "--build-arg=A=2=3",
+            "--build-arg=B=",
+            "--build-arg=FROM_ENVIRONMENT",
+            "--build-arg=EMPTY",
+            "--build-arg=UNSET",
+            "--target=a,b",
+            "--target=c",
+            "--platform=linux/arm/v7",
+            "--label=k=v=w",
+            "--annotation=k=v",
+            "--compression=zstd",
+            "--compression-level=0x13",
+            "--image-format=oci",
+            "--reproducible",
+            "--single-snapshot=true",
+            "--oci-layout-path=./out/",
+            "--digest-file=/abs/digest",
+            "--isolation=in-place",
+            "--ignore-path=/a,b",
+            "--force",
+        ];
+        let request = site.convert(&line).unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let expected = BTreeMap::from([
+            pair("A", "2=3"),
+            pair("B", ""),
+            pair("EMPTY", ""),
+            pair("FROM_ENVIRONMENT", "e"),
+        ]);
+        assert_eq!(request.build_args, expected);
+        assert_eq!(request.targets, ["a", "b", "c"]);
+        assert_eq!(request.platform.unwrap().to_string(), "linux/arm/v7");
+        assert_eq!(request.labels, BTreeMap::from([pair("k", "v=w")]));
+        assert_eq!(request.annotations, BTreeMap::from([pair("k", "v")]));
+        assert_eq!(request.image.compression, LayerCompression::Zstd { level: Some(19) });
+        assert_eq!(request.image.format, Some(ManifestFormat::Oci));
+        assert!(request.image.reproducible && request.image.single_snapshot && request.force);
+        assert_eq!(request.outputs.oci_layout_path, Some(site.path("out")));
+        assert_eq!(request.outputs.digest_file, Some(PathBuf::from("/abs/digest")));
+        assert_eq!(request.isolation, IsolationChoice::InPlace);
+        assert_eq!(request.ignore_paths, ["/a,b"]);
+    }
+
+    #[test]
+    fn a_flag_wins_over_its_variable() {
+        let no_push = |site: Site, line: &[&str]| site.convert(line).map(|request| request.outputs.no_push);
+        for (value, line, expected) in [
+            (None, &[][..], Ok(false)),
+            (Some("true"), &[], Ok(true)),
+            (Some("1"), &["--no-push=false"], Ok(false)),
+            (Some("false"), &["--no-push"], Ok(true)),
+            (Some("nonsense"), &["--no-push"], Ok(true)),
+            (Some(""), &[], Ok(false)),
+            (
+                Some("yes"),
+                &[],
+                Err(vec![
+                    "environment variable KANIKO_NO_PUSH has the invalid value \"yes\"".to_owned(),
+                ]),
+            ),
+        ] {
+            let site = match value {
+                Some(value) => Site::new().with(env::KANIKO_NO_PUSH, value),
+                None => Site::new(),
+            };
+            assert_eq!(no_push(site, line), expected, "{value:?} {line:?}");
+        }
+    }
+
+    #[test]
+    fn the_state_directory_has_an_order() {
+        let user = |mut site: Site| {
+            site.environment.is_root = false;
+            site
+        };
+        let state_dir = |site: &Site, line: &[&str]| site.convert(line).map(|request| request.state_dir);
+        let home = || user(Site::new()).with(env::HOME, "/home/u");
+        assert_eq!(
+            state_dir(&home(), &[]),
+            Ok(PathBuf::from("/home/u/.local/share/rbuild"))
+        );
+        let data = home().with(env::XDG_DATA_HOME, "/data");
+        assert_eq!(state_dir(&data, &[]), Ok(PathBuf::from("/data/rbuild")));
+        let kaniko = data.with(env::KANIKO_DIR, "/kaniko");
+        assert_eq!(state_dir(&kaniko, &[]), Ok(PathBuf::from("/kaniko")));
+        assert_eq!(state_dir(&kaniko, &["--kaniko-dir=k"]), Ok(kaniko.path("k")));
+        assert_eq!(
+            state_dir(&kaniko, &["--kaniko-dir=k", "--store=s"]),
+            Ok(kaniko.path("s"))
+        );
+        let problem = "there is no place for the state directory: neither HOME nor XDG_DATA_HOME is set";
+        assert_eq!(state_dir(&user(Site::new()), &[]), Err(vec![problem.to_owned()]));
+    }
+
+    #[test]
+    fn the_epoch_of_a_build_argument_wins() {
+        let epoch = |site: Site, line: &[&str]| {
+            let request = site.convert(line)?;
+            Ok((
+                request.image.source_date_epoch,
+                request.build_args.get(env::SOURCE_DATE_EPOCH).cloned(),
+            ))
+        };
+        let with = |value| Site::new().with(env::SOURCE_DATE_EPOCH, value);
+        let text = |value: &str| Some(value.to_owned());
+        assert_eq!(epoch(Site::new(), &[]), Ok((None, None)));
+        assert_eq!(epoch(with("7"), &[]), Ok((Some(7), text("7"))));
+        assert_eq!(epoch(with(""), &[]), Ok((None, None)));
+        assert_eq!(
+            epoch(with("7"), &["--build-arg=SOURCE_DATE_EPOCH=8"]),
+            Ok((Some(8), text("8")))
+        );
+        assert_eq!(
+            epoch(with("7"), &["--build-arg=SOURCE_DATE_EPOCH="]),
+            Ok((None, text("")))
+        );
+        let problem: Result<_, Vec<String>> = Err(vec!["invalid SOURCE_DATE_EPOCH: abc".to_owned()]);
+        assert_eq!(epoch(with("abc"), &[]), problem);
+    }
+
+    #[test]
+    fn levels_are_checked_against_the_codec() {
+        for (line, expected) in [
+            (&[][..], Ok(LayerCompression::Gzip { level: None })),
+            (&["--compression-level=-1"], Ok(LayerCompression::Gzip { level: None })),
+            (
+                &["--compression-level", "-1"],
+                Ok(LayerCompression::Gzip { level: None }),
+            ),
+            (
+                &["--compression-level=0"],
+                Ok(LayerCompression::Gzip { level: Some(0) }),
+            ),
+            (
+                &["--compression-level=9"],
+                Ok(LayerCompression::Gzip { level: Some(9) }),
+            ),
+            (&["--compression-level=10"], Err(("gzip", 10))),
+            (
+                &["--compression=zstd", "--compression-level=22"],
+                Ok(LayerCompression::Zstd { level: Some(22) }),
+            ),
+            (&["--compression=zstd", "--compression-level=0"], Err(("zstd", 0))),
+            (&["--compression=zstd", "--compression-level=-2"], Err(("zstd", -2))),
+        ] {
+            let result = Site::new().convert(line).map(|request| request.image.compression);
+            match expected {
+                Ok(compression) => assert_eq!(result, Ok(compression), "{line:?}"),
+                Err((codec, level)) => {
+                    let expected = format!("--compression-level {level} is out of range for {codec} (");
+                    assert!(result.unwrap_err()[0].starts_with(&expected), "{line:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn combinations_that_cannot_work_are_refused() {
+        let destination = "--destination=r.example/app";
+        for (line, expected) in [
+            (&[][..], &["you must provide --destination, or use --no-push"][..]),
+            (
+                &["--no-push=false"],
+                &["you must provide --destination, or use --no-push"],
+            ),
+            (&["--no-push", "--digest-file=d"], &[]),
+            (
+                &["--no-push", "--image-name-with-digest-file=d"],
+                &["--image-name-with-digest-file needs a --destination"],
+            ),
+            (
+                &["--no-push", "--image-name-tag-with-digest-file=d"],
+                &["--image-name-tag-with-digest-file needs a --destination"],
+            ),
+            (
+                &[
+                    destination,
+                    "--image-name-with-digest-file=d",
+                    "--image-name-tag-with-digest-file=e",
+                ],
+                &[],
+            ),
+            (
+                &["--destination=UP"],
+                &["--destination \"UP\" is not a name to push to"],
+            ),
+            (
+                &[destination, "--compression=zstd", "--image-format=docker"],
+                &["--image-format=docker cannot hold --compression=zstd layers"],
+            ),
+            (
+                &[destination, "--tar-path=t", "--image-format=oci"],
+                &["--tar-path writes an archive in Docker's format, which --image-format=oci excludes"],
+            ),
+            (
+                &[destination, "--tar-path=t", "--compression=zstd"],
+                &["--tar-path writes an archive in Docker's format, which cannot hold --compression=zstd layers"],
+            ),
+            (&[destination, "--tarPath=t", "--image-format=docker"], &[]),
+            (
+                &[destination, "--digest-file=https://x/y"],
+                &["--digest-file takes a file; sending the digest to an https:// address is not implemented yet"],
+            ),
+            (&[destination, "--secret=id=a"], &["--secret is not implemented yet"]),
+            (&[destination, "--dryrun"], &["--dryrun is not implemented yet"]),
+            (
+                &[destination, "--build-arg==x"],
+                &["--build-arg needs a name before the ="],
+            ),
+            (&[destination, "--git=depth=1,branch=main"], &[]),
+            (
+                &[destination, "--git=depth"],
+                &["invalid git flag, must be in the key=value format: depth"],
+            ),
+        ] {
+            let line = [&["--context=context"], line].concat();
+            let problems = Site::new().convert_bare(&line).err().unwrap_or_default();
+            assert_eq!(problems, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let line = [
+            "--context=nowhere",
+            "--platform=a/b/c/d",
+            "--compression-level=99",
+            "--secret=id=a",
+        ];
+        let problems = Site::new().convert_bare(&line).unwrap_err();
+        assert_eq!(problems.len(), 5, "{problems:#?}");
     }
 }

@@ -49,3 +49,28 @@ fn is_ignored(signal: i32) -> bool {
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_cancels_the_build() {
+        let cancel = Cancel::default();
+        watch(cancel.clone()).unwrap();
+        assert_eq!(cancel.signal(), None);
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+        // The handler has run when `raise` returns; the thread it wakes may not have.
+        while cancel.signal().is_none() {
+            thread::yield_now();
+        }
+        assert_eq!(cancel.signal(), Some(SIGTERM));
+    }
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        // Rust's runtime ignores SIGPIPE before `main`.
+        assert!(is_ignored(signal_hook::consts::SIGPIPE));
+        assert!(!is_ignored(signal_hook::consts::SIGSEGV));
+    }
+}

@@ -104,33 +104,34 @@ impl Settings {
 
 /// Draws until it is finished.
 #[derive(Debug)]
-pub(super) enum Display {
-    /// Line after line.
+pub(super) struct Display(Drawing);
+
+#[derive(Debug)]
+enum Drawing {
     Plain(Arc<Plain<io::Stderr>>),
-    /// Live lines.
     Terminal(Arc<Terminal>),
 }
 
 impl Display {
     /// Begins to draw.
     pub(super) fn start(settings: Settings) -> Self {
-        match settings.live {
-            Liveness::Live => Self::Terminal(Terminal::start(settings.threshold, settings.format)),
-            Liveness::Still => Self::Plain(Arc::new(Plain::new(io::stderr(), settings.threshold, settings.format))),
-        }
+        Self(match settings.live {
+            Liveness::Live => Drawing::Terminal(Terminal::start(settings.threshold, settings.format)),
+            Liveness::Still => Drawing::Plain(Arc::new(Plain::new(io::stderr(), settings.threshold, settings.format))),
+        })
     }
 
     /// Where events go.
     pub(super) fn progress(&self) -> Arc<dyn Progress> {
-        match self {
-            Self::Plain(plain) => plain.clone(),
-            Self::Terminal(terminal) => terminal.clone(),
+        match &self.0 {
+            Drawing::Plain(plain) => plain.clone(),
+            Drawing::Terminal(terminal) => terminal.clone(),
         }
     }
 
     /// Ends the live lines, so that what is printed next stays.
     pub(super) fn finish(&self) {
-        if let Self::Terminal(terminal) = self {
+        if let Drawing::Terminal(terminal) = &self.0 {
             terminal.finish();
         }
     }

@@ -286,3 +286,61 @@ fn style(live: &Live) -> ProgressStyle {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Digest;
+    use crate::progress::TransferEnd;
+
+    #[test]
+    fn live_lines_follow_what_is_under_way() {
+        let digest = Digest::of(b"x");
+        let step = StepRef {
+            stage: "build",
+            number: 1,
+            of: 2,
+        };
+        let (transfer, now) = (Transfer::Upload, Instant::now());
+        let mut state = State::default();
+        let mut labels_after = |event| {
+            state.track(event, now);
+            let live = state.live.values();
+            live.map(|live| (live.label.clone(), live.bytes)).collect::<Vec<_>>()
+        };
+        let run = ("[build 1/2] RUN make".to_owned(), None);
+        let upload = |bytes| (format!("Uploading {}", digest.short()), Some((bytes, 9)));
+        let text = "RUN \x1b[2Jmake";
+        assert_eq!(
+            labels_after(Event::StepStart { step, text }),
+            std::slice::from_ref(&run)
+        );
+        let start = Event::TransferStart {
+            transfer,
+            digest: &digest,
+            size: 9,
+        };
+        assert_eq!(labels_after(start), [run.clone(), upload(0)]);
+        let progress = Event::TransferProgress {
+            transfer,
+            digest: &digest,
+            bytes: 5,
+        };
+        assert_eq!(labels_after(progress), [run.clone(), upload(5)]);
+        let other_way = Event::TransferEnd {
+            transfer: Transfer::Download,
+            digest: &digest,
+            end: TransferEnd::Done,
+        };
+        assert_eq!(labels_after(other_way), [run, upload(5)]);
+        let took = Duration::ZERO;
+        assert_eq!(labels_after(Event::StepEnd { step, took }), [upload(5)]);
+        assert_eq!(labels_after(start), [upload(0)], "a second try begins anew");
+        let end = Event::TransferEnd {
+            transfer,
+            digest: &digest,
+            end: TransferEnd::Failed,
+        };
+        assert_eq!(labels_after(end), []);
+    }
+}
