@@ -301,3 +301,169 @@ fn clean(pattern: &[u8]) -> Vec<u8> {
         (false, _) => components.join(&b'/'),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn patterns(text: &str) -> IgnorePatterns {
+        IgnoreFile::parse(".dockerignore", text.as_bytes()).unwrap().patterns
+    }
+
+    fn excluded(patterns: &IgnorePatterns, path: &str) -> bool {
+        let path = RootfsPath::parse(path.as_bytes()).unwrap();
+        patterns.judge_path(&path).is_excluded()
+    }
+
+    /// What a context of these paths shows: the included ones, and the directories above them.
+    fn visible(patterns: &IgnorePatterns, tree: &str) -> BTreeSet<String> {
+        let mut shown = BTreeSet::new();
+        for line in tree.lines() {
+            let path = RootfsPath::parse(line.as_bytes()).unwrap();
+            let all: Vec<_> = path.ancestors().skip(1).chain([path.clone()]).collect();
+            for (above, at) in all.iter().enumerate() {
+                if !patterns.judge_path(at).is_excluded() {
+                    shown.extend(all[..=above].iter().map(|shown| shown.display_absolute()));
+                }
+            }
+        }
+        shown
+    }
+
+    #[test]
+    fn c40_golden_cases() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/ignore");
+        let mut cases = 0;
+        for case in std::fs::read_dir(root).unwrap() {
+            let case = case.unwrap().path();
+            let read = |name: &str| std::fs::read(case.join(name)).unwrap();
+            let patterns = IgnoreFile::parse("ignore", &read("ignore")).unwrap().patterns;
+            let tree = String::from_utf8(read("tree")).unwrap();
+            let expected = String::from_utf8(read("expected")).unwrap();
+            let expected: BTreeSet<_> = expected
+                .lines()
+                .map(|line| format!("/{}", line.trim_end_matches('/')))
+                .collect();
+            assert_eq!(visible(&patterns, &tree), expected, "{}", case.display());
+            cases += 1;
+        }
+        assert!(cases >= 20, "{cases} cases");
+    }
+
+    #[test]
+    fn rules_decide_in_their_order() {
+        for (rules, path, expected) in [
+            ("ba*\n!bay", "bay", false),
+            ("ba*\n!bay", "bar", true),
+            ("!bay\nba*", "bay", true),
+            ("a", "a/b/c", true),
+            ("a/b", "a", false),
+            ("a\n!a/b", "a/b/c", false),
+            ("a\n!a/b\na/b/c", "a/b/c", true),
+            ("foo/x\n!foo", "foo/x", true),
+            ("*\n!foo", "foo/x", false),
+            ("*/x", "a/x", true),
+            ("*/x", "x", false),
+            ("**/x", "x", true),
+            ("x/**", "x", false),
+            (" #x", "#x", true),
+            ("#x", "#x", false),
+            ("  a  ", "a", true),
+            ("!  a", "a", false),
+            ("a\n!  a", "a", false),
+            ("*\n", "", false),
+            ("", "a", false),
+        ] {
+            assert_eq!(excluded(&patterns(rules), path), expected, "{rules:?} {path}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_cleaned_as_go_does() {
+        for (pattern, expected) in [
+            ("a", "a"),
+            ("/a", "a"),
+            ("//a//b/", "a/b"),
+            ("./a", "a"),
+            ("a/./b/..", "a"),
+            ("a/..", "."),
+            (".", "."),
+            ("/", "/"),
+            ("/..", "/"),
+            ("/../a", "a"),
+            ("../a", "../a"),
+            ("../../a/..", "../.."),
+            ("**/", "**"),
+        ] {
+            assert_eq!(clean(pattern.as_bytes()), expected.as_bytes(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn malformed_rules_name_their_line() {
+        for (text, line, pattern) in [
+            ("a\n!\n", 2, "!"),
+            ("#\n\n[x\n", 3, "[x"),
+            ("! \n", 1, "!"),
+            ("a\\\n", 1, "a\\"),
+        ] {
+            match IgnoreFile::parse("f", text.as_bytes()) {
+                Err(IgnoreError::Rule {
+                    line: at,
+                    pattern: which,
+                    ..
+                }) => {
+                    assert_eq!((at, which.as_str()), (line, pattern), "{text:?}");
+                }
+                other => panic!("{text:?}: {other:?}"),
+            }
+        }
+        assert_eq!(
+            IgnorePatterns::new([&b"a"[..], b"["]).unwrap_err(),
+            (1, RuleError::Pattern(BadPattern))
+        );
+    }
+
+    #[test]
+    fn the_culprit_is_the_rule_that_decided() {
+        let patterns = patterns("# first\n*.log\n!keep*\nkeep.log\n");
+        for (path, expected) in [
+            ("x.log", Some("line 2: *.log")),
+            ("keep.log", Some("line 4: keep.log")),
+            ("keep1.log", None),
+        ] {
+            let judgement = patterns.judge_path(&RootfsPath::parse(path.as_bytes()).unwrap());
+            assert_eq!(
+                patterns.culprit(&judgement).map(|rule| rule.to_string()).as_deref(),
+                expected,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn more_rules_than_a_word_has_bits() {
+        let mut text: String = (0..200).map(|n| format!("dir{n}\n")).collect();
+        text.push_str("!dir150/keep\n");
+        let patterns = patterns(&text);
+        assert!(excluded(&patterns, "dir0/x") && excluded(&patterns, "dir199/x/y") && excluded(&patterns, "dir150/x"));
+        assert!(!excluded(&patterns, "dir150/keep/x") && !excluded(&patterns, "dir200"));
+    }
+
+    #[test]
+    fn the_file_beside_the_dockerfile_comes_first() {
+        let temp = tempfile::tempdir().unwrap();
+        let context = Rootfs::open(temp.path()).unwrap();
+        let dockerfile = temp.path().join("app.Dockerfile");
+        let names = |dockerfile| IgnoreFile::find(dockerfile, &context).unwrap().map(|file| file.name);
+        assert_eq!(names(Some(dockerfile.as_path())), None);
+        std::fs::write(temp.path().join(".dockerignore"), "a").unwrap();
+        assert_eq!(names(Some(dockerfile.as_path())).as_deref(), Some(".dockerignore"));
+        let own = temp.path().join("app.Dockerfile.dockerignore");
+        std::fs::write(&own, "b").unwrap();
+        assert_eq!(names(Some(dockerfile.as_path())).as_deref(), own.to_str());
+        assert_eq!(names(None).as_deref(), Some(".dockerignore"));
+    }
+}
