@@ -1,4 +1,6 @@
-//! Build arguments and what else the command line says about a build.
+//! Build arguments: those of the command line, the automatic ones, and the proxies.
+
+use std::collections::BTreeMap;
 
 use crate::oci::Platform;
 
@@ -7,7 +9,7 @@ use crate::oci::Platform;
 pub struct PlanOptions {
     /// `--build-arg`, values resolved; of equal names the last counts.
     pub build_args: Vec<(String, String)>,
-    /// `--target`; the last stage when unset.
+    /// `--target`: a stage's name or number; the last stage when unset.
     pub target: Option<String>,
     /// What to build for.
     pub target_platform: Platform,
@@ -26,5 +28,98 @@ impl Default for PlanOptions {
             build_platform: Platform::host(),
             labels: Vec::new(),
         }
+    }
+}
+
+impl PlanOptions {
+    /// The value given for an ARG of this name; never expanded.
+    pub(super) fn build_arg(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.build_args.iter().rfind(|(key, _)| key == name)?;
+        Some(value)
+    }
+
+    /// The arguments that exist without a declaration, for use in FROM lines.
+    pub(super) fn automatic(&self, target_stage: &str) -> Vec<(String, String)> {
+        let platforms = [("BUILD", &self.build_platform), ("TARGET", &self.target_platform)];
+        let mut automatic = Vec::new();
+        for (prefix, platform) in platforms {
+            for (name, value) in [
+                ("PLATFORM", platform.to_string()),
+                ("OS", platform.os.clone()),
+                ("OSVERSION", platform.os_version.clone().unwrap_or_default()),
+                ("ARCH", platform.architecture.clone()),
+                ("VARIANT", platform.variant.clone().unwrap_or_default()),
+            ] {
+                automatic.push((format!("{prefix}{name}"), value));
+            }
+        }
+        automatic.push(("TARGETSTAGE".to_owned(), target_stage.to_owned()));
+        for (name, value) in &mut automatic {
+            if let Some(given) = self.build_arg(name) {
+                given.clone_into(value);
+            }
+        }
+        automatic
+    }
+
+    /// `KEY=value` of the proxies given as build arguments, in upper and in lower case. Where both
+    /// cases are given the one that sorts last, lower case, wins.
+    pub(super) fn proxies(&self) -> Vec<String> {
+        const NAMES: [&str; 5] = ["ALL_PROXY", "FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
+        let given: BTreeMap<&String, &String> = self.build_args.iter().map(|(name, value)| (name, value)).collect();
+        let mut proxies = BTreeMap::new();
+        for (name, value) in given {
+            let upper = name.to_ascii_uppercase();
+            if NAMES.contains(&upper.as_str()) {
+                proxies.insert(upper.to_ascii_lowercase(), value);
+                proxies.insert(upper, value);
+            }
+        }
+        proxies.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(build_args: &[(&str, &str)]) -> PlanOptions {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        PlanOptions {
+            build_args: build_args.iter().map(owned).collect(),
+            target_platform: Platform::new("linux", "arm", None),
+            build_platform: Platform::new("linux", "amd64", None),
+            ..PlanOptions::default()
+        }
+    }
+
+    #[test]
+    fn automatic_arguments() {
+        let automatic: BTreeMap<_, _> = options(&[("TARGETOS", "plan9")]).automatic("x").into_iter().collect();
+        for (name, value) in [
+            ("BUILDPLATFORM", "linux/amd64"),
+            ("BUILDARCH", "amd64"),
+            ("BUILDVARIANT", ""),
+            ("TARGETPLATFORM", "linux/arm/v7"),
+            ("TARGETOS", "plan9"),
+            ("TARGETARCH", "arm"),
+            ("TARGETVARIANT", "v7"),
+            ("TARGETSTAGE", "x"),
+        ] {
+            assert_eq!(automatic[name], value, "{name}");
+        }
+        assert_eq!(automatic.len(), 11);
+    }
+
+    #[test]
+    fn proxies_come_in_both_cases() {
+        assert_eq!(
+            options(&[("http_proxy", "p")]).proxies(),
+            ["HTTP_PROXY=p", "http_proxy=p"]
+        );
+        assert_eq!(
+            options(&[("no_proxy", "l"), ("NO_PROXY", "u"), ("X_PROXY", "x")]).proxies(),
+            ["NO_PROXY=l", "no_proxy=l"]
+        );
     }
 }

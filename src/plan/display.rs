@@ -1,1 +1,105 @@
-//! Not written yet.
+//! A plan for people to read.
+
+use std::fmt;
+
+use super::{Archives, Base, CopyFrom, CopySource, CopyStep, Plan, PlannedStage, PlannedStep, RunStep, Step};
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, stage) in self.stages.iter().enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            stage.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PlannedStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stage {}", self.id)?;
+        if let Some(name) = &self.name {
+            write!(f, " {name:?}")?;
+        }
+        match &self.base {
+            Base::Scratch => writeln!(f, " from scratch for {}", self.platform)?,
+            Base::Stage(id) => writeln!(f, " from stage {id} for {}", self.platform)?,
+            Base::Image(image) => writeln!(f, " from {image}")?,
+        }
+        self.steps.iter().try_for_each(|step| write!(f, "{step}"))
+    }
+}
+
+impl fmt::Display for PlannedStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.excerpt.span().first;
+        match &self.step {
+            Step::Metadata => return writeln!(f, "  {line:>3}: {}", self.text),
+            Step::Run(_) | Step::Copy(_) | Step::Workdir(_) => {
+                writeln!(f, "  {line:>3}: {} [{}]", self.text, self.id.digest().short())?;
+            }
+        }
+        match &self.step {
+            Step::Metadata => Ok(()),
+            Step::Run(run) => run.fmt(f),
+            Step::Copy(copy) => copy.fmt(f),
+            Step::Workdir(workdir) => {
+                write!(f, "       create {:?}", workdir.path)?;
+                match &workdir.owner {
+                    Some(owner) => writeln!(f, " owned by {owner}"),
+                    None => writeln!(f),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for RunStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "       run {:?} in {:?}", self.argv, self.cwd)?;
+        match &self.user {
+            Some(user) => writeln!(f, " as {user}")?,
+            None => writeln!(f)?,
+        }
+        for entry in &self.env {
+            writeln!(f, "       env {entry:?}")?;
+        }
+        for entry in &self.proxy_env {
+            writeln!(f, "       proxy {entry:?}")?;
+        }
+        match &self.script {
+            Some(script) => writeln!(f, "       script {:?} {:?}", script.path, script.content),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for CopyStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "       copy from ")?;
+        match &self.from {
+            CopyFrom::Context => write!(f, "the context")?,
+            CopyFrom::Stage(id) => write!(f, "stage {id}")?,
+            CopyFrom::Image(image) => write!(f, "{image}")?,
+        }
+        write!(f, " to {:?}", self.destination)?;
+        if let Some(owner) = &self.chown {
+            write!(f, " owned by {owner}")?;
+        }
+        if let Some(mode) = &self.chmod {
+            write!(f, " mode {mode}")?;
+        }
+        match self.archives {
+            Archives::Keep => writeln!(f)?,
+            Archives::Extract => writeln!(f, " extracting archives")?,
+        }
+        for source in &self.sources {
+            match source {
+                CopySource::Path(path) => writeln!(f, "       source {path:?}")?,
+                CopySource::Heredoc { name, content } => writeln!(f, "       source <<{name} {content:?}")?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,145 @@
-//! Not written yet.
+//! Variables of a stage: what ENV and ARG have set so far.
+
+use super::PlanOptions;
+use super::error::PlanProblem;
+use crate::dockerfile::{ArgItem, Escape, Expander, Word};
+
+/// What a process finds when an image sets no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables in the order they were first set, each once.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    /// From `KEY=value` entries; of equal keys the last counts.
+    pub(super) fn from_entries(entries: &[String]) -> Self {
+        let mut variables = Self::default();
+        for entry in entries {
+            let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
+            variables.set(key, value);
+        }
+        variables
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(name, _)| name == key)?;
+        Some(value)
+    }
+
+    /// Replaces in place, or appends.
+    pub(super) fn set(&mut self, key: &str, value: &str) {
+        match self.0.iter_mut().find(|(name, _)| name == key) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.0.push((key.to_owned(), value.to_owned())),
+        }
+    }
+
+    pub(super) fn entries(&self) -> Vec<String> {
+        self.0.iter().map(|(key, value)| format!("{key}={value}")).collect()
+    }
+}
+
+/// What a stage expands with and what its processes see.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Environment {
+    /// Base image, ENV and ARG together; whichever comes later wins.
+    pub(super) variables: Variables,
+    /// Names of ARGs in the order they were first declared, those of base stages included.
+    declared: Vec<String>,
+}
+
+impl Environment {
+    /// Starts from an image's `Env`.
+    pub(super) fn of_image(env: &[String]) -> Self {
+        Self {
+            variables: Variables::from_entries(env),
+            declared: Vec::new(),
+        }
+    }
+
+    /// Calls `expand` with the present variables.
+    pub(super) fn expand<T>(
+        &self,
+        escape: Escape,
+        expand: impl FnOnce(&mut Expander<'_>) -> Result<T, crate::dockerfile::ExpandError>,
+    ) -> Result<T, PlanProblem> {
+        expand_with(&self.variables, escape, expand)
+    }
+
+    /// Declares one ARG and gives its value, if it has one.
+    pub(super) fn declare(
+        &mut self,
+        item: &ArgItem,
+        globals: &Variables,
+        options: &PlanOptions,
+        escape: Escape,
+    ) -> Result<Option<String>, PlanProblem> {
+        let value = match (options.build_arg(&item.name), &item.default) {
+            (Some(given), _) => Some(given.to_owned()),
+            (None, Some(default)) => Some(self.expand(escape, |expander| expander.word(default))?),
+            (None, None) => globals.get(&item.name).map(str::to_owned),
+        };
+        if let Some(value) = &value {
+            self.variables.set(&item.name, value);
+        }
+        if !self.declared.contains(&item.name) {
+            self.declared.push(item.name.clone());
+        }
+        Ok(value)
+    }
+
+    /// `KEY=value` of every declared ARG with its present value, as the history of RUN shows them.
+    pub(super) fn declared(&self) -> Vec<String> {
+        let value = |name: &String| self.variables.get(name).unwrap_or_default().to_owned();
+        self.declared
+            .iter()
+            .map(|name| format!("{name}={}", value(name)))
+            .collect()
+    }
+}
+
+/// The global scope: automatic arguments, then ARGs before the first FROM in order.
+pub(super) fn global_scope<'a>(
+    items: impl IntoIterator<Item = (&'a ArgItem, crate::dockerfile::Span)>,
+    automatic: Vec<(String, String)>,
+    options: &PlanOptions,
+    escape: Escape,
+) -> Result<Variables, (PlanProblem, crate::dockerfile::Span)> {
+    let mut globals = Variables(automatic);
+    for (item, span) in items {
+        let value = match (options.build_arg(&item.name), &item.default) {
+            (Some(given), _) => Some(given.to_owned()),
+            (None, Some(default)) => Some(
+                expand_with(&globals, escape, |expander| expander.word(default)).map_err(|problem| (problem, span))?,
+            ),
+            (None, None) => None,
+        };
+        if let Some(value) = value {
+            globals.set(&item.name, &value);
+        }
+    }
+    Ok(globals)
+}
+
+/// Expands with a snapshot of `variables`.
+pub(super) fn expand_with<T>(
+    variables: &Variables,
+    escape: Escape,
+    expand: impl FnOnce(&mut Expander<'_>) -> Result<T, crate::dockerfile::ExpandError>,
+) -> Result<T, PlanProblem> {
+    let lookup = |name: &str| variables.get(name).map(str::to_owned);
+    Ok(expand(&mut Expander::new(escape, &lookup))?)
+}
+
+/// Expands one word.
+pub(super) fn expand_word(variables: &Variables, escape: Escape, word: &Word) -> Result<String, PlanProblem> {
+    expand_with(variables, escape, |expander| expander.word(word))
+}
+
+/// Appends the default PATH to an image's `Env` that has none.
+pub(super) fn ensure_path(env: &mut Vec<String>) {
+    if !env.iter().any(|entry| entry.starts_with("PATH=")) {
+        env.push(format!("PATH={DEFAULT_PATH}"));
+    }
+}

@@ -3,18 +3,49 @@
 use crate::dockerfile::{Diagnostic, Excerpt, ExpandError, Hint, ParseError};
 use crate::oci::{PlatformError, ReferenceError};
 
-use super::ImageKey;
-
 /// A Dockerfile that parses but cannot be built.
-#[derive(Debug, thiserror::Error)]
-#[error("{problem}")]
+#[derive(Debug)]
 pub struct PlanError {
-    /// What is wrong.
-    pub problem: PlanProblem,
+    /// What is wrong; it speaks for the error, so its causes are the error's.
+    pub problem: Box<PlanProblem>,
     /// Where; unset for options of the command line.
     pub excerpt: Option<Box<Excerpt>>,
     /// What to try.
     pub hint: Option<Hint>,
+}
+
+impl std::fmt::Display for PlanError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.problem.fmt(f)
+    }
+}
+
+impl std::error::Error for PlanError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.problem.source()
+    }
+}
+
+impl PlanError {
+    pub(super) fn at(problem: PlanProblem, excerpt: Excerpt) -> Self {
+        Self {
+            problem: Box::new(problem),
+            excerpt: Some(Box::new(excerpt)),
+            hint: None,
+        }
+    }
+
+    pub(super) fn of_options(problem: PlanProblem) -> Self {
+        Self {
+            problem: Box::new(problem),
+            excerpt: None,
+            hint: None,
+        }
+    }
+
+    pub(super) fn with_hint(self, hint: Option<Hint>) -> Self {
+        Self { hint, ..self }
+    }
 }
 
 impl Diagnostic for PlanError {
@@ -27,7 +58,7 @@ impl Diagnostic for PlanError {
     }
 }
 
-/// What is wrong.
+/// What is wrong. The wording follows BuildKit, since people search for it.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanProblem {
     /// Valid Dockerfile, but not executed by this version.
@@ -39,14 +70,32 @@ pub enum PlanProblem {
     /// An operand cannot be expanded.
     #[error(transparent)]
     Expand(#[from] ExpandError),
-    /// An image name that is none.
+    /// `--target` names no stage.
+    #[error("target stage {target:?} could not be found")]
+    UnknownTarget {
+        /// As given.
+        target: String,
+    },
+    /// FROM of nothing.
+    #[error("base name ({written}) should not be blank")]
+    BlankBase {
+        /// Before expansion.
+        written: String,
+    },
+    /// A name that is neither a stage's nor an image's.
     #[error("{name:?} is neither a stage nor an image")]
     Reference {
         /// After expansion.
         name: String,
-        /// Why.
+        /// Why it is no image.
         #[source]
         source: ReferenceError,
+    },
+    /// `--platform` of nothing.
+    #[error("empty platform value from expression {written}")]
+    EmptyPlatform {
+        /// Before expansion.
+        written: String,
     },
     /// `--platform` of something else.
     #[error("failed to parse platform {platform}")]
@@ -57,8 +106,28 @@ pub enum PlanProblem {
         #[source]
         source: PlatformError,
     },
-    /// A trigger of the base image does not parse.
-    #[error("ONBUILD trigger {trigger:?} of the base image")]
+    /// `--from` with a number beyond the stages.
+    #[error("invalid stage index {index}")]
+    StageIndex {
+        /// As written.
+        index: i64,
+    },
+    /// A stage that needs itself.
+    #[error("circular dependency detected on stage: {stage}")]
+    Circular {
+        /// Name or number.
+        stage: String,
+    },
+    /// `--from` of a stage further down.
+    #[error("cannot copy from stage {source_stage:?}, it needs to be defined before current stage {stage:?}")]
+    LaterStage {
+        /// What is copied from.
+        source_stage: String,
+        /// What copies.
+        stage: String,
+    },
+    /// A trigger of the base does not parse.
+    #[error("ONBUILD trigger {trigger:?} of the base")]
     Trigger {
         /// As stored.
         trigger: String,
@@ -66,10 +135,57 @@ pub enum PlanProblem {
         #[source]
         source: ParseError,
     },
-    /// The driver did not fetch it.
-    #[error("the config of {image} is missing")]
-    MissingConfig {
-        /// What was needed.
-        image: ImageKey,
+    /// ENV or LABEL whose name expands to nothing.
+    #[error("{keyword} names can not be blank")]
+    BlankName {
+        /// The instruction.
+        keyword: &'static str,
     },
+    /// `COPY http://…`.
+    #[error("source can't be a URL for COPY")]
+    CopyUrl {
+        /// After expansion.
+        url: String,
+    },
+    /// `COPY git@…`.
+    #[error("source can't be a git ref for COPY")]
+    CopyGit {
+        /// After expansion.
+        url: String,
+    },
+    /// `ADD --checksum` with several sources.
+    #[error("checksum can't be specified for multiple sources")]
+    ChecksumSources,
+    /// `ADD --checksum` of a local file.
+    #[error("checksum requires HTTP(S) or Git sources")]
+    ChecksumLocal,
+    /// A number that is no mode.
+    #[error("invalid chmod parameter: '{mode}'. it should be octal string and between 0 and 07777")]
+    OctalMode {
+        /// After expansion.
+        mode: String,
+    },
+    /// Neither a number nor a symbolic mode.
+    #[error("invalid chmod parameter: '{mode}': invalid syntax")]
+    SymbolicMode {
+        /// After expansion.
+        mode: String,
+    },
+    /// EXPOSE of something else.
+    #[error("invalid port: {port:?}: {reason}")]
+    Port {
+        /// After expansion.
+        port: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// STOPSIGNAL of something else.
+    #[error("invalid signal: {signal}")]
+    Signal {
+        /// After expansion.
+        signal: String,
+    },
+    /// VOLUME of nothing.
+    #[error("VOLUME specified can not be an empty string")]
+    EmptyVolume,
 }

@@ -1,16 +1,57 @@
-//! Identities of steps.
+//! Identities of steps: digests over an encoding in which every field has its length in front, so
+//! that no two different steps can be written alike.
+//!
+//! Not in the encoding: labels and other metadata, proxies, the command line's options. Not known
+//! here: contents of copied files. A layer cache therefore combines [`Step::fingerprint`] with the
+//! key of the step before and with the digests of what is copied; [`StepId`] names a step within
+//! builds and in logs.
 
 use std::fmt;
 
-use crate::oci::Digest;
+use super::{Archives, CopyFrom, CopySource, ImageKey, RunStep, Step, StepId};
+use crate::oci::{Algorithm, Digest, Digester};
 
-/// Identifies a step by everything before it and its own resolved form.
-///
-/// Contents of copied files are *not* part of it: a layer cache adds them where it knows them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct StepId(Digest);
+/// Changes whenever the same step is encoded differently, or executed to a different result.
+const VERSION: &str = "rbuild step 1";
 
 impl StepId {
+    /// Where a stage on nothing begins.
+    pub(super) fn of_scratch() -> Self {
+        let mut encoder = Encoder::new();
+        encoder.text("scratch");
+        Self(encoder.finish())
+    }
+
+    /// Where a stage on an image begins.
+    pub(super) fn of_image(manifest_digest: &Digest) -> Self {
+        let mut encoder = Encoder::new();
+        encoder.text("image");
+        encoder.text(&manifest_digest.to_string());
+        Self(encoder.finish())
+    }
+
+    /// What stands for an image in the identity of a copy from it. Its digest is not known to the
+    /// plan, as only layers of such images are fetched.
+    pub(super) fn of_source(image: &ImageKey) -> Self {
+        let mut encoder = Encoder::new();
+        encoder.text("source");
+        encoder.text(&image.to_string());
+        Self(encoder.finish())
+    }
+
+    /// The step that follows `self`. One that changes no file has the identity of the one before.
+    /// `source` stands for what a copy reads from other than the context.
+    pub(super) fn then(self, step: &Step, source: Option<Self>) -> Self {
+        if matches!(step, Step::Metadata) {
+            return self;
+        }
+        let mut encoder = Encoder::new();
+        encoder.text(&self.to_string());
+        encoder.text(&step.fingerprint().to_string());
+        encoder.list(source.iter(), |encoder, id| encoder.text(&id.to_string()));
+        Self(encoder.finish())
+    }
+
     /// The digest itself.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
@@ -21,5 +62,200 @@ impl StepId {
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl Step {
+    /// Digest of the resolved step alone: equal for equal steps wherever they stand. A copy's stage
+    /// or image is not part of it, only whether it is the context, for what counts is the content.
+    #[must_use]
+    pub fn fingerprint(&self) -> Digest {
+        let mut encoder = Encoder::new();
+        match self {
+            Self::Run(run) => encode_run(&mut encoder, run),
+            Self::Copy(copy) => {
+                encoder.text("copy");
+                encoder.text(match copy.from {
+                    CopyFrom::Context => "context",
+                    CopyFrom::Stage(_) | CopyFrom::Image(_) => "rootfs",
+                });
+                encoder.list(copy.sources.iter(), |encoder, source| match source {
+                    CopySource::Path(path) => {
+                        encoder.text("path");
+                        encoder.text(path);
+                    }
+                    CopySource::Heredoc { name, content } => {
+                        encoder.text("heredoc");
+                        encoder.text(name);
+                        encoder.text(content);
+                    }
+                });
+                encoder.text(&copy.destination);
+                encoder.option(copy.chown.as_ref());
+                encoder.option(copy.chmod.as_ref());
+                encoder.text(match copy.archives {
+                    Archives::Keep => "keep",
+                    Archives::Extract => "extract",
+                });
+            }
+            Self::Workdir(workdir) => {
+                encoder.text("workdir");
+                encoder.text(&workdir.path);
+                encoder.option(workdir.owner.as_ref());
+            }
+            Self::Metadata => encoder.text("metadata"),
+        }
+        encoder.finish()
+    }
+}
+
+fn encode_run(encoder: &mut Encoder, run: &RunStep) {
+    // Proxies are left out: they say how a build reaches the network, not what it builds.
+    encoder.text("run");
+    encoder.list(run.argv.iter(), |encoder, argument| encoder.text(argument));
+    encoder.list(run.env.iter(), |encoder, entry| encoder.text(entry));
+    encoder.text(&run.cwd);
+    encoder.option(run.user.as_ref());
+    encoder.list(run.script.iter(), |encoder, script| {
+        encoder.text(&script.path);
+        encoder.text(&script.content);
+    });
+}
+
+struct Encoder(Digester);
+
+impl Encoder {
+    fn new() -> Self {
+        let mut encoder = Self(Digester::new(Algorithm::Sha256));
+        encoder.text(VERSION);
+        encoder
+    }
+
+    fn length(&mut self, length: usize) {
+        self.0.update(&(length as u64).to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.length(text.len());
+        self.0.update(text.as_bytes());
+    }
+
+    fn list<T>(&mut self, items: impl ExactSizeIterator<Item = T>, encode: impl Fn(&mut Self, T)) {
+        self.length(items.len());
+        for item in items {
+            encode(self, item);
+        }
+    }
+
+    fn option(&mut self, value: Option<&impl fmt::Display>) {
+        self.list(value.iter(), |encoder, value| encoder.text(&value.to_string()));
+    }
+
+    fn finish(self) -> Digest {
+        self.0.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CopyStep, WorkdirStep};
+    use super::*;
+
+    fn run(argv: &[&str], env: &[&str]) -> RunStep {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        RunStep {
+            argv: owned(argv),
+            env: owned(env),
+            proxy_env: Vec::new(),
+            cwd: "/".to_owned(),
+            user: None,
+            script: None,
+        }
+    }
+
+    fn scratch() -> StepId {
+        StepId::of_scratch()
+    }
+
+    #[test]
+    fn fields_cannot_flow_into_each_other() {
+        let workdir = |path: &str| {
+            Step::Workdir(WorkdirStep {
+                path: path.to_owned(),
+                owner: None,
+            })
+        };
+        let steps = [
+            Step::Run(run(&["ab", "c"], &[])),
+            Step::Run(run(&["a", "bc"], &[])),
+            Step::Run(run(&["a"], &["bc"])),
+            Step::Run(run(&["a", "bc"], &[""])),
+            workdir("a"),
+            workdir("ab"),
+        ];
+        for (i, a) in steps.iter().enumerate() {
+            for (j, b) in steps.iter().enumerate() {
+                assert_eq!(a.fingerprint() == b.fingerprint(), i == j, "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_run_counts_but_proxies() {
+        let base = run(&["x"], &["A=1"]);
+        let id = |run: RunStep| scratch().then(&Step::Run(run), None);
+        let with = |change: fn(&mut RunStep)| {
+            let mut run = base.clone();
+            change(&mut run);
+            id(run)
+        };
+        let same = id(base.clone());
+        assert_eq!(with(|run| run.proxy_env.push("HTTP_PROXY=p".to_owned())), same);
+        for changed in [
+            with(|run| run.argv.push(String::new())),
+            with(|run| run.env.push("B=".to_owned())),
+            with(|run| run.cwd.push('x')),
+            with(|run| run.user = Some(String::new())),
+            with(|run| {
+                run.script = Some(super::super::ScriptFile {
+                    path: String::new(),
+                    content: String::new(),
+                });
+            }),
+        ] {
+            assert_ne!(changed, same);
+        }
+    }
+
+    #[test]
+    fn a_copy_is_bound_to_its_source_by_the_chain_and_not_by_its_fingerprint() {
+        let copy = |from| {
+            Step::Copy(CopyStep {
+                from,
+                sources: vec![CopySource::Path("x".to_owned())],
+                destination: "/".to_owned(),
+                chown: None,
+                chmod: None,
+                archives: Archives::Keep,
+            })
+        };
+        let a = copy(CopyFrom::Stage(super::super::StageId(0)));
+        let b = copy(CopyFrom::Stage(super::super::StageId(1)));
+        assert_eq!(a.fingerprint(), b.fingerprint());
+        assert_ne!(a.fingerprint(), copy(CopyFrom::Context).fingerprint());
+        let other = scratch().then(&Step::Run(run(&[], &[])), None);
+        assert_ne!(scratch().then(&a, Some(scratch())), scratch().then(&a, Some(other)));
+    }
+
+    #[test]
+    fn metadata_changes_nothing() {
+        assert_eq!(scratch().then(&Step::Metadata, None), scratch());
+    }
+
+    /// A change here invalidates every cache: it has to be meant.
+    #[test]
+    fn the_encoding_is_pinned() {
+        let id = scratch().then(&Step::Run(run(&["/bin/sh", "-c", "true"], &["A=1"])), None);
+        assert_eq!(id.digest().short(), "PINNED");
     }
 }

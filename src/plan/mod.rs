@@ -18,16 +18,20 @@ mod error;
 mod history;
 mod identity;
 mod metadata;
+mod names;
+mod needs;
 mod outline;
+mod ports;
+mod signals;
+mod stage;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 pub use arguments::PlanOptions;
-pub use copy::{Chmod, ModeChange, ModeOperator, Owner, Permissions, Principal};
+pub use copy::{Chmod, ModeChange, ModeOf, ModeOperator, Owner, Permissions, Principal};
 pub use error::{PlanError, PlanProblem};
-pub use identity::StepId;
 pub use outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, outline};
 pub use steps::plan;
 
@@ -43,6 +47,12 @@ impl fmt::Display for StageId {
         write!(f, "{}", self.0)
     }
 }
+
+/// Identifies a step by the base, the steps before it, and its own resolved form.
+///
+/// Contents of copied files are *not* part of it, see [`Step::fingerprint`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct StepId(Digest);
 
 /// What planning must know of a base image.
 #[derive(Clone, PartialEq, Debug)]
@@ -61,8 +71,8 @@ pub type BaseConfigs = BTreeMap<ImageKey, BaseConfig>;
 pub enum Planning {
     /// Nothing is open.
     Ready(Plan),
-    /// ONBUILD triggers of a base image need images that the outline could not know: fetch the
-    /// configs of the [`ImageUse::Base`] ones among them, add them, and plan again.
+    /// The configs of these images are missing: fetch them and plan again. A stage that an ONBUILD
+    /// trigger copies from may have a base that the outline could not know to be needed.
     Needs(Vec<ImageNeed>),
 }
 
@@ -163,7 +173,7 @@ pub struct RunStep {
     pub argv: Vec<String>,
     /// `KEY=value` of ENV and ARG, each key once, with a PATH.
     pub env: Vec<String>,
-    /// `KEY=value` of proxies: given to the process, but in no identity and no history.
+    /// `KEY=value` of proxies: added to `env`, over equal keys, but in no identity and no history.
     pub proxy_env: Vec<String>,
     /// Absolute.
     pub cwd: String,
@@ -189,7 +199,7 @@ pub struct CopyStep {
     pub from: CopyFrom,
     /// In the order to be copied.
     pub sources: Vec<CopySource>,
-    /// Absolute, not cleaned; a trailing `/` or `/.` means a directory.
+    /// Absolute, without `.` and `..`; a trailing `/` means a directory.
     pub destination: String,
     /// `None` keeps the owner a copy from [`Self::from`] has.
     pub chown: Option<Owner>,

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use crate::dockerfile::{Dockerfile, Excerpt};
+use super::environment::{Variables, expand_word, global_scope};
+use super::error::PlanProblem;
+use super::names::StageNames;
+use super::needs::{self, Needs};
+use super::{BaseConfigs, CopyFrom, PlanError, PlanOptions, StageId};
+use crate::dockerfile::{Copy, Dockerfile, Escape, Excerpt, From, Instruction, StageSource, Statement, Word};
 use crate::oci::{Platform, Reference};
-
-use super::{PlanError, PlanOptions, StageId};
 
 /// An image for a platform.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -56,15 +59,46 @@ pub enum Base {
 /// A Dockerfile whose names are resolved.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Outline {
+    pub(super) stages: Vec<OutlinedStage>,
+    pub(super) names: StageNames,
+    pub(super) target: StageId,
+    pub(super) globals: Variables,
+    pub(super) escape: Escape,
+    pub(super) options: PlanOptions,
     images: Vec<ImageNeed>,
 }
 
+/// A stage whose base is known.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct OutlinedStage {
+    pub(super) base: Base,
+    pub(super) platform: Platform,
+    /// The FROM.
+    pub(super) excerpt: Excerpt,
+    pub(super) steps: Vec<OutlinedStep>,
+}
+
+/// An instruction whose `--from` is resolved.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct OutlinedStep {
+    pub(super) statement: Statement,
+    pub(super) excerpt: Excerpt,
+    /// Where a COPY or ADD reads from; the context for everything else.
+    pub(super) from: CopyFrom,
+}
+
 impl Outline {
-    /// Images the target needs as far as the file tells; [`ImageUse::Base`] ones must have their
-    /// config fetched before planning.
+    /// Images the target needs as far as the file alone tells, each once for its use. The
+    /// [`ImageUse::Base`] ones must have their config fetched before planning.
     #[must_use]
     pub fn images(&self) -> &[ImageNeed] {
         &self.images
+    }
+
+    /// The stage to be built.
+    #[must_use]
+    pub const fn target(&self) -> StageId {
+        self.target
     }
 }
 
@@ -73,6 +107,186 @@ impl Outline {
 /// # Errors
 /// Invalid FROM lines, also in stages that are not needed; unknown targets and cycles.
 pub fn outline(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Outline, PlanError> {
-    let _ = (dockerfile, options);
-    Ok(Outline { images: Vec::new() })
+    let names = StageNames::of(dockerfile);
+    let target = names.target(options)?;
+    let globals = expand_globals(dockerfile, options, &names)?;
+    let mut outline = Outline {
+        stages: Vec::new(),
+        names,
+        target,
+        globals,
+        escape: dockerfile.directives.escape,
+        options: options.clone(),
+        images: Vec::new(),
+    };
+    for (number, source) in dockerfile.stages.iter().enumerate() {
+        let stage = outline.resolve_stage(dockerfile, StageId(number), source)?;
+        outline.stages.push(stage);
+    }
+    outline.check_order()?;
+    let Needs { images, .. } = needs::of_target(&outline, &BaseConfigs::new())?;
+    outline.images = images;
+    Ok(outline)
+}
+
+fn expand_globals(dockerfile: &Dockerfile, options: &PlanOptions, names: &StageNames) -> Result<Variables, PlanError> {
+    let args = dockerfile.global_args.iter();
+    let items = args.flat_map(|arg| arg.value.items.iter().map(|item| (item, arg.span)));
+    let automatic = options.automatic(&names.target_stage(options));
+    global_scope(items, automatic, options, dockerfile.directives.escape)
+        .map_err(|(problem, span)| PlanError::at(problem, dockerfile.source.excerpt(span)))
+}
+
+impl Outline {
+    fn resolve_stage(
+        &self,
+        dockerfile: &Dockerfile,
+        id: StageId,
+        source: &StageSource,
+    ) -> Result<OutlinedStage, PlanError> {
+        let excerpt = dockerfile.source.excerpt(source.from.span);
+        let (base, platform) = self.resolve_from(id, &source.from.value, &excerpt)?;
+        let mut steps = Vec::new();
+        for statement in &source.instructions {
+            let excerpt = dockerfile.source.excerpt(statement.span);
+            steps.push(self.resolve_step(statement.clone(), excerpt)?);
+        }
+        Ok(OutlinedStage {
+            base,
+            platform,
+            excerpt,
+            steps,
+        })
+    }
+
+    /// Resolves the names an instruction uses. Stages further down are found too: the order is
+    /// checked when the whole file is known, since a cycle is the better explanation.
+    pub(super) fn resolve_step(&self, statement: Statement, excerpt: Excerpt) -> Result<OutlinedStep, PlanError> {
+        let mut from = CopyFrom::Context;
+        if let Instruction::Copy(Copy { from: Some(name), .. }) = &statement.instruction {
+            from = self
+                .names
+                .resolve_source(name, &self.options.target_platform)
+                .map_err(|(problem, hint)| PlanError::at(problem, excerpt.clone()).with_hint(hint))?;
+        }
+        Ok(OutlinedStep {
+            statement,
+            excerpt,
+            from,
+        })
+    }
+
+    fn resolve_from(&self, id: StageId, from: &From, excerpt: &Excerpt) -> Result<(Base, Platform), PlanError> {
+        let at = |problem| PlanError::at(problem, excerpt.clone());
+        let platform = self.resolve_platform(from.platform.as_ref()).map_err(at)?;
+        let name = expand_word(&self.globals, self.escape, &from.image).map_err(at)?;
+        if name.is_empty() {
+            let written = from.image.as_written().to_owned();
+            return Err(at(PlanProblem::BlankBase { written }));
+        }
+        if let Some(stage) = self.names.before(id, &name) {
+            // A stage keeps the platform it was built for.
+            return Ok((Base::Stage(stage), self.stages[stage.0].platform.clone()));
+        }
+        if name == "scratch" {
+            return Ok((Base::Scratch, platform));
+        }
+        match name.parse::<Reference>() {
+            Ok(reference) => {
+                let image = ImageKey {
+                    reference,
+                    platform: platform.clone(),
+                };
+                Ok((Base::Image(image), platform))
+            }
+            Err(source) => {
+                let hint = self.names.closest(&name);
+                Err(at(PlanProblem::Reference { name, source }).with_hint(hint))
+            }
+        }
+    }
+
+    fn resolve_platform(&self, written: Option<&Word>) -> Result<Platform, PlanProblem> {
+        let Some(written) = written else {
+            return Ok(self.options.target_platform.clone());
+        };
+        let platform = expand_word(&self.globals, self.escape, written)?;
+        if platform.is_empty() {
+            let written = written.as_written().to_owned();
+            return Err(PlanProblem::EmptyPlatform { written });
+        }
+        platform
+            .parse()
+            .map_err(|source| PlanProblem::Platform { platform, source })
+    }
+
+    /// Every stage may use earlier ones only, whether it is needed or not.
+    fn check_order(&self) -> Result<(), PlanError> {
+        if let Some((stage, step)) = self.find_cycle() {
+            let stage = self.names.display(stage);
+            return Err(PlanError::at(PlanProblem::Circular { stage }, step.excerpt.clone()));
+        }
+        for (number, stage) in self.stages.iter().enumerate() {
+            for step in &stage.steps {
+                self.check_earlier(StageId(number), step)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_earlier(&self, stage: StageId, step: &OutlinedStep) -> Result<(), PlanError> {
+        match step.from {
+            CopyFrom::Stage(source) if source == stage => {
+                let stage = self.names.display(stage);
+                Err(PlanError::at(PlanProblem::Circular { stage }, step.excerpt.clone()))
+            }
+            CopyFrom::Stage(source) if source > stage => {
+                let problem = PlanProblem::LaterStage {
+                    source_stage: self.names.display(source),
+                    stage: self.names.display(stage),
+                };
+                Err(PlanError::at(problem, step.excerpt.clone()))
+            }
+            CopyFrom::Stage(_) | CopyFrom::Context | CopyFrom::Image(_) => Ok(()),
+        }
+    }
+
+    /// A copy that closes a circle. Circles need an edge to a later stage, so one search from the
+    /// source of each such edge back to its stage finds them all.
+    fn find_cycle(&self) -> Option<(StageId, &OutlinedStep)> {
+        for (number, stage) in self.stages.iter().enumerate() {
+            for step in &stage.steps {
+                if let CopyFrom::Stage(source) = step.from
+                    && source.0 >= number
+                    && self.reaches(source, StageId(number))
+                {
+                    return Some((StageId(number), step));
+                }
+            }
+        }
+        None
+    }
+
+    fn reaches(&self, from: StageId, to: StageId) -> bool {
+        let mut seen = vec![false; self.stages.len()];
+        let mut open = vec![from];
+        while let Some(id) = open.pop() {
+            if id == to {
+                return true;
+            }
+            if std::mem::replace(&mut seen[id.0], true) {
+                continue;
+            }
+            let stage = &self.stages[id.0];
+            if let Base::Stage(base) = stage.base {
+                open.push(base);
+            }
+            for step in &stage.steps {
+                if let CopyFrom::Stage(source) = step.from {
+                    open.push(source);
+                }
+            }
+        }
+        false
+    }
 }

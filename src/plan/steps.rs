@@ -1,16 +1,111 @@
 //! The outline and the configs of its bases, to steps.
 
-use super::{BaseConfigs, Outline, Plan, PlanError, Planning, StageId};
+use std::collections::BTreeMap;
+
+use super::needs;
+use super::outline::OutlinedStep;
+use super::stage::StageState;
+use super::{
+    Base, BaseConfigs, CopyFrom, ImageUse, Outline, Plan, PlanError, PlannedStage, PlannedStep, Planning, StageId,
+    StepId,
+};
+use crate::oci::ImageConfig;
 
 /// Plans every needed stage.
 ///
 /// # Errors
 /// Operands that do not expand or mean nothing, and features the engine does not execute yet.
 pub fn plan(outline: &Outline, configs: &BaseConfigs) -> Result<Planning, PlanError> {
-    let _ = (outline, configs);
+    let needs = needs::of_target(outline, configs)?;
+    let is_missing = |need: &&super::ImageNeed| need.purpose == ImageUse::Base && !configs.contains_key(&need.image);
+    let missing: Vec<_> = needs.images.iter().filter(is_missing).cloned().collect();
+    if !missing.is_empty() {
+        return Ok(Planning::Needs(missing));
+    }
+    let mut planner = Planner {
+        outline,
+        configs,
+        ended: BTreeMap::new(),
+    };
+    let mut stages = Vec::new();
+    // Stages only use earlier ones, so the order of the file is an order of dependency.
+    for (id, triggers) in &needs.stages {
+        stages.push(planner.plan_stage(*id, triggers)?);
+    }
+    if let Some(target) = stages.last_mut() {
+        let labels = outline.options.labels.iter().cloned();
+        target.config.config.labels.extend(labels);
+    }
     Ok(Planning::Ready(Plan {
-        stages: Vec::new(),
-        target: StageId(0),
-        images: Vec::new(),
+        stages,
+        target: outline.target,
+        images: needs.images,
     }))
+}
+
+struct Planner<'a> {
+    outline: &'a Outline,
+    configs: &'a BaseConfigs,
+    /// How each planned stage ended, for those built upon it.
+    ended: BTreeMap<StageId, (StageState, StepId)>,
+}
+
+impl Planner<'_> {
+    fn plan_stage(&mut self, id: StageId, triggers: &[OutlinedStep]) -> Result<PlannedStage, PlanError> {
+        let stage = &self.outline.stages[id.0];
+        let (mut state, mut last) = self.begin(id);
+        let mut steps = Vec::new();
+        for outlined in triggers.iter().chain(&stage.steps) {
+            let (step, history) = state
+                .apply(outlined, self.outline)
+                .map_err(|problem| PlanError::at(problem, outlined.excerpt.clone()))?;
+            last = last.then(&step, self.last_step_of(&outlined.from));
+            state.config.history.extend(history.clone());
+            steps.push(PlannedStep {
+                id: last,
+                step,
+                history,
+                text: outlined.statement.text.trim_end().to_owned(),
+                excerpt: outlined.excerpt.clone(),
+            });
+        }
+        self.ended.insert(id, (state.clone(), last));
+        Ok(PlannedStage {
+            id,
+            name: self.outline.names.get(id).map(str::to_owned),
+            base: stage.base.clone(),
+            platform: stage.platform.clone(),
+            excerpt: stage.excerpt.clone(),
+            steps,
+            config: state.config,
+        })
+    }
+
+    /// The state before the first step. Configs are complete and earlier stages planned by now.
+    fn begin(&self, id: StageId) -> (StageState, StepId) {
+        let stage = &self.outline.stages[id.0];
+        match &stage.base {
+            Base::Scratch => {
+                let config = ImageConfig::scratch(stage.platform.clone());
+                (StageState::begin(config), StepId::of_scratch())
+            }
+            Base::Image(image) => {
+                let base = &self.configs[image];
+                let begin = StepId::of_image(&base.manifest_digest);
+                (StageState::begin(base.config.clone()), begin)
+            }
+            Base::Stage(base) => {
+                let (state, last) = &self.ended[base];
+                (state.inherited(), *last)
+            }
+        }
+    }
+
+    fn last_step_of(&self, from: &CopyFrom) -> Option<StepId> {
+        match from {
+            CopyFrom::Stage(id) => self.ended.get(id).map(|(_, last)| *last),
+            CopyFrom::Image(image) => Some(StepId::of_source(image)),
+            CopyFrom::Context => None,
+        }
+    }
 }

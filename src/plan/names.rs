@@ -1,0 +1,102 @@
+//! What names and numbers of stages mean.
+
+use super::error::PlanProblem;
+use super::outline::ImageKey;
+use super::{CopyFrom, PlanError, PlanOptions, StageId};
+use crate::dockerfile::{Dockerfile, Hint, closest};
+use crate::oci::Platform;
+
+/// The names of all stages in order, in lower case.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct StageNames(Vec<Option<String>>);
+
+impl StageNames {
+    pub(super) fn of(dockerfile: &Dockerfile) -> Self {
+        let stages = dockerfile.stages.iter();
+        Self(stages.map(|stage| stage.from.value.name.clone()).collect())
+    }
+
+    /// The stage's name, if it has one.
+    pub(super) fn get(&self, id: StageId) -> Option<&str> {
+        self.0.get(id.0)?.as_deref()
+    }
+
+    /// The stage's name, else its number.
+    pub(super) fn display(&self, id: StageId) -> String {
+        self.get(id).map_or_else(|| id.to_string(), str::to_owned)
+    }
+
+    /// The latest stage of this name before `id`. The case counts: BuildKit compares what FROM says
+    /// with names it has lower-cased.
+    pub(super) fn before(&self, id: StageId, name: &str) -> Option<StageId> {
+        let mut earlier = self.0[..id.0].iter();
+        earlier.rposition(|stage| stage.as_deref() == Some(name)).map(StageId)
+    }
+
+    /// The last stage of this name in the file, whatever the case.
+    fn last(&self, name: &str) -> Option<StageId> {
+        let name = name.to_lowercase();
+        let mut stages = self.0.iter();
+        stages
+            .rposition(|stage| stage.as_deref() == Some(name.as_str()))
+            .map(StageId)
+    }
+
+    /// What `--from` means: a number, a stage, else an image.
+    pub(super) fn resolve_source(
+        &self,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<CopyFrom, (PlanProblem, Option<Hint>)> {
+        if let Ok(index) = name.parse::<i64>() {
+            return match usize::try_from(index) {
+                Ok(number) if number < self.0.len() => Ok(CopyFrom::Stage(StageId(number))),
+                Ok(_) | Err(_) => Err((PlanProblem::StageIndex { index }, None)),
+            };
+        }
+        if let Some(stage) = self.last(name) {
+            return Ok(CopyFrom::Stage(stage));
+        }
+        match name.parse() {
+            Ok(reference) => Ok(CopyFrom::Image(ImageKey {
+                reference,
+                platform: platform.clone(),
+            })),
+            Err(source) => {
+                let hint = self.closest(name);
+                let name = name.to_owned();
+                Err((PlanProblem::Reference { name, source }, hint))
+            }
+        }
+    }
+
+    /// The stage `--target` means: a name, else a number (as kaniko has it), else the last one.
+    pub(super) fn target(&self, options: &PlanOptions) -> Result<StageId, PlanError> {
+        let Some(target) = &options.target else {
+            return Ok(StageId(self.0.len().saturating_sub(1)));
+        };
+        let by_number = || target.parse().ok().filter(|number| *number < self.0.len()).map(StageId);
+        self.last(target).or_else(by_number).ok_or_else(|| {
+            let problem = PlanProblem::UnknownTarget { target: target.clone() };
+            PlanError::of_options(problem).with_hint(self.closest(target))
+        })
+    }
+
+    /// The value of TARGETSTAGE.
+    pub(super) fn target_stage(&self, options: &PlanOptions) -> String {
+        let last = || self.0.last().cloned().flatten();
+        options
+            .target
+            .clone()
+            .or_else(last)
+            .unwrap_or_else(|| "default".to_owned())
+    }
+
+    pub(super) fn closest(&self, name: &str) -> Option<Hint> {
+        match self.last(name) {
+            // Only the case is wrong, and only FROM minds it.
+            Some(_) => Some(Hint::DidYouMean(name.to_lowercase())),
+            None => closest(name, self.0.iter().flatten().map(String::as_str)),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! A stage while it is planned: its config and variables, and what each instruction does to them.
+
+use super::copy::{Chmod, Owner, SourceKind, destination, resolve_path, source_kind};
+use super::environment::{Environment, ensure_path};
+use super::error::PlanProblem;
+use super::outline::OutlinedStep;
+use super::{Archives, CopySource, CopyStep, Outline, RunStep, ScriptFile, Step, WorkdirStep, history, metadata};
+use crate::dockerfile::{
+    Add, Arg, Command, Copy, Escape, Heredoc, Instruction, Network, Quoting, Run, RunCommand, Security, Source,
+    Transfer, Word, Workdir,
+};
+use crate::oci::{History, ImageConfig};
+
+/// Where the builder puts scripts of `RUN <<EOF` that start with `#!`.
+const SCRIPT_DIRECTORY: &str = "/dev/pipes/";
+
+/// What an instruction comes to: a step, and its history unless it leaves none.
+pub(super) type Applied = (Step, Option<History>);
+
+/// Config and variables after the last instruction.
+#[derive(Clone, Debug)]
+pub(super) struct StageState {
+    pub(super) config: ImageConfig,
+    pub(super) environment: Environment,
+    /// Whether this stage itself has a CMD, which an ENTRYPOINT then leaves alone.
+    pub(super) has_cmd: bool,
+}
+
+impl StageState {
+    /// Begins with the config of an image, or that of `scratch`.
+    pub(super) fn begin(mut config: ImageConfig) -> Self {
+        config.created = None;
+        config.rootfs.diff_ids.clear();
+        // The triggers have become steps of this stage.
+        config.config.on_build.clear();
+        if config.platform.os != "windows" {
+            ensure_path(&mut config.config.env);
+        }
+        Self {
+            environment: Environment::of_image(&config.config.env),
+            config,
+            has_cmd: false,
+        }
+    }
+
+    /// What a stage built upon this one begins with.
+    pub(super) fn inherited(&self) -> Self {
+        let mut state = self.clone();
+        state.config.config.on_build.clear();
+        state.has_cmd = false;
+        state
+    }
+
+    /// Applies one instruction.
+    pub(super) fn apply(&mut self, outlined: &OutlinedStep, outline: &Outline) -> Result<Applied, PlanProblem> {
+        let escape = outline.escape;
+        match &outlined.statement.instruction {
+            Instruction::Run(run) => self.run(run, outline),
+            Instruction::Copy(copy) => self.copy(copy, outlined, escape),
+            Instruction::Add(add) => self.add(add, outlined, escape),
+            Instruction::Workdir(workdir) => self.workdir(workdir, escape),
+            Instruction::Arg(arg) => self.arg(arg, outline),
+            Instruction::Env(env) => metadata::env(self, &env.pairs, escape),
+            Instruction::Label(label) => metadata::label(self, &label.pairs, escape),
+            Instruction::Cmd(command) => Ok(metadata::cmd(self, command)),
+            Instruction::Entrypoint(command) => Ok(metadata::entrypoint(self, command)),
+            Instruction::Expose(expose) => metadata::expose(self, &expose.ports, escape),
+            Instruction::Healthcheck(check) => Ok(metadata::healthcheck(self, check)),
+            Instruction::Maintainer(maintainer) => Ok(metadata::maintainer(self, &maintainer.author)),
+            Instruction::Onbuild(onbuild) => Ok(metadata::onbuild(self, &onbuild.trigger)),
+            Instruction::Shell(shell) => Ok(metadata::shell(self, &shell.argv)),
+            Instruction::Stopsignal(stopsignal) => metadata::stopsignal(self, &stopsignal.signal, escape),
+            Instruction::User(user) => metadata::user(self, &user.user, escape),
+            Instruction::Volume(volume) => metadata::volume(self, &volume.paths, escape),
+        }
+    }
+
+    /// The argument vector of a command.
+    pub(super) fn argv(&self, command: &Command) -> Vec<String> {
+        match command {
+            Command::Exec(argv) => argv.clone(),
+            Command::Shell(line) => {
+                let mut argv = match &self.config.config.shell {
+                    Some(shell) if !shell.is_empty() => shell.clone(),
+                    Some(_) | None => vec!["/bin/sh".to_owned(), "-c".to_owned()],
+                };
+                argv.push(line.clone());
+                argv
+            }
+        }
+    }
+
+    pub(super) fn word(&self, word: &Word, escape: Escape) -> Result<String, PlanProblem> {
+        self.environment.expand(escape, |expander| expander.word(word))
+    }
+
+    /// The working directory; a relative one of a base image starts at the root.
+    fn cwd(&self) -> String {
+        match self.config.config.working_dir.as_deref() {
+            None | Some("") => "/".to_owned(),
+            Some(absolute) if absolute.starts_with('/') => absolute.to_owned(),
+            Some(relative) => resolve_path("/", relative),
+        }
+    }
+
+    fn run(&self, run: &Run, outline: &Outline) -> Result<Applied, PlanProblem> {
+        check_supported(run)?;
+        let (command, script) = match &run.command {
+            RunCommand::Line(command) => (command.clone(), None),
+            RunCommand::Body(heredoc) => self.body_command(heredoc),
+        };
+        let argv = self.argv(&command);
+        let history = history::layer(&history::run(&argv, &self.environment.declared()));
+        let step = RunStep {
+            argv,
+            env: self.environment.variables.entries(),
+            proxy_env: outline.options.proxies(),
+            cwd: self.cwd(),
+            user: self.config.config.user.clone(),
+            script,
+        };
+        Ok((Step::Run(step), Some(history)))
+    }
+
+    /// A heredoc that is the whole command goes to the shell, unless it names its interpreter.
+    fn body_command(&self, heredoc: &Heredoc) -> (Command, Option<ScriptFile>) {
+        let content = heredoc.content();
+        match content.starts_with("#!") && self.config.platform.os != "windows" {
+            true => {
+                let path = format!("{SCRIPT_DIRECTORY}{}", heredoc.name);
+                let command = Command::Shell(path.clone());
+                (command, Some(ScriptFile { path, content }))
+            }
+            false => (Command::Shell(content), None),
+        }
+    }
+
+    fn copy(&self, copy: &Copy, outlined: &OutlinedStep, escape: Escape) -> Result<Applied, PlanProblem> {
+        if copy.parents {
+            return Err(unsupported("COPY --parents"));
+        }
+        let transfer = self.transfer("COPY", &copy.transfer, outlined, escape)?;
+        for source in &transfer.step.sources {
+            if let CopySource::Path(path) = source {
+                let url = path.clone();
+                match source_kind(path) {
+                    SourceKind::Path => {}
+                    SourceKind::Url => return Err(PlanProblem::CopyUrl { url }),
+                    SourceKind::Git => return Err(PlanProblem::CopyGit { url }),
+                }
+            }
+        }
+        Ok(transfer.applied())
+    }
+
+    fn add(&self, add: &Add, outlined: &OutlinedStep, escape: Escape) -> Result<Applied, PlanProblem> {
+        let mut transfer = self.transfer("ADD", &add.transfer, outlined, escape)?;
+        let paths = transfer.step.sources.iter().filter_map(|source| match source {
+            CopySource::Path(path) => Some(source_kind(path)),
+            CopySource::Heredoc { .. } => None,
+        });
+        let kinds: Vec<SourceKind> = paths.collect();
+        if add.checksum.is_some() {
+            match kinds.as_slice() {
+                [_] if kinds[0] == SourceKind::Path => return Err(PlanProblem::ChecksumLocal),
+                [_] => {}
+                _ => return Err(PlanProblem::ChecksumSources),
+            }
+        }
+        for kind in kinds {
+            match kind {
+                SourceKind::Path => {}
+                SourceKind::Url => return Err(unsupported("ADD of a URL")),
+                SourceKind::Git => return Err(unsupported("ADD of a git repository")),
+            }
+        }
+        transfer.step.archives = match add.unpack {
+            None | Some(true) => Archives::Extract,
+            Some(false) => Archives::Keep,
+        };
+        Ok(transfer.applied())
+    }
+
+    fn transfer(
+        &self,
+        keyword: &str,
+        transfer: &Transfer,
+        outlined: &OutlinedStep,
+        escape: Escape,
+    ) -> Result<PlannedTransfer, PlanProblem> {
+        let optional = |word: &Option<Word>| match word {
+            Some(word) => self.word(word, escape),
+            None => Ok(String::new()),
+        };
+        let (chown, chmod) = (optional(&transfer.chown)?, optional(&transfer.chmod)?);
+        // BuildKit ignores --link beside --chmod.
+        if transfer.link && chmod.is_empty() {
+            return Err(unsupported(&format!("{keyword} --link")));
+        }
+        if !transfer.exclude.is_empty() {
+            return Err(unsupported(&format!("{keyword} --exclude")));
+        }
+        let sources = transfer.sources.iter().map(|source| self.source(source, escape));
+        let sources = sources.collect::<Result<Vec<_>, _>>()?;
+        let written = self.word(&transfer.destination, escape)?;
+        Ok(PlannedTransfer {
+            created_by: created_by(keyword, &chown, &chmod, &sources, &written),
+            step: CopyStep {
+                from: outlined.from.clone(),
+                sources,
+                destination: destination(&self.cwd(), &written),
+                chown: Owner::parse(&chown),
+                chmod: Chmod::parse(&chmod)?,
+                archives: Archives::Keep,
+            },
+        })
+    }
+
+    fn source(&self, source: &Source, escape: Escape) -> Result<CopySource, PlanProblem> {
+        match source {
+            Source::Path(word) => Ok(CopySource::Path(self.word(word, escape)?)),
+            Source::Heredoc(heredoc) => {
+                let content = heredoc.content();
+                let content = match heredoc.quoting {
+                    Quoting::Raw => content,
+                    Quoting::Expand => self.environment.expand(escape, |expander| expander.heredoc(&content))?,
+                };
+                let name = heredoc.name.clone();
+                Ok(CopySource::Heredoc { name, content })
+            }
+        }
+    }
+
+    fn workdir(&mut self, workdir: &Workdir, escape: Escape) -> Result<Applied, PlanProblem> {
+        let written = self.word(&workdir.path, escape)?;
+        // BuildKit stores an absolute path as it is written.
+        let path = match written.starts_with('/') {
+            true => written,
+            false => resolve_path(&self.cwd(), &written),
+        };
+        let created_by = format!("WORKDIR {path}");
+        self.config.config.working_dir = Some(path.clone());
+        if path == "/" {
+            return Ok((Step::Metadata, Some(history::metadata(created_by))));
+        }
+        let owner = self.config.config.user.as_deref().and_then(Owner::parse);
+        let step = Step::Workdir(WorkdirStep { path, owner });
+        Ok((step, Some(history::plain_layer(created_by))))
+    }
+
+    fn arg(&mut self, arg: &Arg, outline: &Outline) -> Result<Applied, PlanProblem> {
+        let mut shown = Vec::new();
+        for item in &arg.items {
+            let value = self
+                .environment
+                .declare(item, &outline.globals, &outline.options, outline.escape)?;
+            shown.push(match value {
+                Some(value) => format!("{}={value}", item.name),
+                None => item.name.clone(),
+            });
+        }
+        let created_by = format!("ARG {}", shown.join(" "));
+        Ok((Step::Metadata, Some(history::metadata(created_by))))
+    }
+}
+
+/// ADD or COPY with its history.
+struct PlannedTransfer {
+    step: CopyStep,
+    created_by: String,
+}
+
+impl PlannedTransfer {
+    fn applied(self) -> Applied {
+        (Step::Copy(self.step), Some(history::layer(&self.created_by)))
+    }
+}
+
+fn created_by(keyword: &str, chown: &str, chmod: &str, sources: &[CopySource], destination: &str) -> String {
+    let mut words = vec![keyword.to_owned()];
+    for (flag, value) in [("--chown", chown), ("--chmod", chmod)] {
+        if !value.is_empty() {
+            words.push(format!("{flag}={value}"));
+        }
+    }
+    words.extend(sources.iter().map(|source| match source {
+        CopySource::Path(path) => path.clone(),
+        CopySource::Heredoc { name, .. } => format!("<<{name}"),
+    }));
+    words.push(destination.to_owned());
+    words.join(" ")
+}
+
+fn check_supported(run: &Run) -> Result<(), PlanProblem> {
+    if !run.mounts.is_empty() {
+        return Err(unsupported("RUN --mount"));
+    }
+    if !run.devices.is_empty() {
+        return Err(unsupported("RUN --device"));
+    }
+    match run.network {
+        Network::Default => {}
+        Network::None => return Err(unsupported("RUN --network=none")),
+        Network::Host => return Err(unsupported("RUN --network=host")),
+    }
+    match run.security {
+        Security::Sandbox => Ok(()),
+        Security::Insecure => Err(unsupported("RUN --security=insecure")),
+    }
+}
+
+fn unsupported(feature: &str) -> PlanProblem {
+    PlanProblem::Unsupported {
+        feature: feature.to_owned(),
+    }
+}
