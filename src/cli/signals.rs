@@ -8,6 +8,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use crate::cancel::Cancel;
+use crate::diagnostic::Exit;
 
 /// Has SIGINT, SIGTERM and SIGHUP end the build. A second SIGINT ends the program at once.
 ///
@@ -16,11 +17,13 @@ use crate::cancel::Cancel;
 pub(super) fn watch(cancel: Cancel) -> io::Result<()> {
     let mut signals = Signals::new(wanted())?;
     let wait = move || {
+        let mut asked = false;
         for signal in signals.forever() {
-            if signal == SIGINT && cancel.signal().is_some() {
-                die_by(SIGINT);
+            if signal == SIGINT && asked {
+                exit_at_once(SIGINT);
             }
             cancel.by_signal(signal);
+            asked = true;
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
@@ -34,6 +37,12 @@ pub(super) fn die_by(signal: i32) {
         // On failure our caller exits with a code that says the same.
         let _ = emulate_default_handler(signal);
     }
+}
+
+/// Does not wait for anything, not even as PID 1.
+fn exit_at_once(signal: i32) -> ! {
+    die_by(signal);
+    std::process::exit(Exit::Interrupted(signal).code().into())
 }
 
 /// `nohup` starts programs with SIGHUP ignored, and so it has to stay.

@@ -256,20 +256,30 @@ impl Screen {
     }
 
     fn show_live(&mut self, id: u64, live: &Live, age: Duration) {
-        let bar = self.bars.entry(id).or_insert_with(|| {
-            let bar = self.multi.add(ProgressBar::no_length());
-            bar.set_style(style(live));
-            bar.set_message(live.label.clone());
-            bar
-        });
-        match live.bytes {
-            Some((bytes, size)) => {
-                bar.set_length(size);
-                bar.set_position(bytes);
-                bar.set_prefix(format!("{} / {}", units::size(bytes), units::size(size)));
+        match self.bars.get(&id) {
+            Some(bar) => update(bar, live, age),
+            None => {
+                // Filled in before it is shown, or its first frames would be empty.
+                let bar = ProgressBar::hidden()
+                    .with_style(style(live))
+                    .with_message(live.label.clone());
+                bar.set_length(live.bytes.map_or(0, |(_, size)| size));
+                update(&bar, live, age);
+                let bar = self.multi.add(bar);
+                bar.tick();
+                self.bars.insert(id, bar);
             }
-            None => bar.set_prefix(units::duration(age)),
         }
+    }
+}
+
+fn update(bar: &ProgressBar, live: &Live, age: Duration) {
+    match live.bytes {
+        Some((bytes, size)) => {
+            bar.set_position(bytes);
+            bar.set_prefix(format!("{} / {}", units::size(bytes), units::size(size)));
+        }
+        None => bar.set_prefix(units::duration(age)),
     }
 }
 
