@@ -9,6 +9,7 @@
 
 pub mod build;
 pub mod cancel;
+pub mod export;
 pub mod image;
 pub mod dockerfile;
 pub mod cli;

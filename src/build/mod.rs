@@ -1,3 +1,354 @@
-//! Executes a build: what it is asked, and how it is done.
+//! Executes a build: Dockerfile in, image at its destinations.
+//!
+//! ```text
+//! request ─▶ Dockerfile ─▶ outline ─▶ base configs ─▶ plan
+//!    plan ─▶ stages, each after those it needs ─▶ layers, uploaded while the next step runs
+//!    layers + config ─▶ image ─▶ destinations, layout, archive, digest files
+//! ```
+//!
+//! The work happens in a directory of the build's own, which is gone when the build is, however it ended.
 
+mod accounts;
+mod archive;
+mod error;
+mod fetch;
+mod images;
+mod layer_job;
+mod pool;
+mod process;
 pub mod request;
+mod session;
+mod stage;
+mod step;
+mod upload;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use error::{BuildError, Problem};
+use fetch::Fetcher;
+use images::Images;
+use request::{BuildRequest, LayerCompression};
+use session::{Layering, Session, State};
+use stage::Stage;
+pub use upload::UploadError;
+use upload::{Source, Uploader};
+
+use crate::cancel::Cancel;
+use crate::context::{BuildContext, IgnoreFile};
+use crate::dockerfile::{self, Dockerfile};
+use crate::export;
+use crate::image::{self, Image, Layer, Parts};
+use crate::layer::{Encoding, LayerOptions};
+use crate::oci::{Compression, Digest, ImageId, Platform};
+use crate::plan::{self, CopyFrom, Plan, PlanOptions, Planning, Step};
+use crate::progress::{Event, Progress};
+use crate::registry::{Client, Credentials};
+use crate::rootfs::Rootfs;
+use crate::run::Isolation;
+use crate::store::{Blob, StateDir};
+
+/// What a build made.
+#[derive(Clone, Copy, Debug)]
+pub struct Built {
+    /// Digest of the manifest.
+    pub digest: Digest,
+    /// Digest of the config.
+    pub image_id: ImageId,
+}
+
+/// Builds what `request` asks for and brings it where it says.
+///
+/// # Errors
+/// [`BuildError`]; then no destination has a new tag, and nothing of the build is left on disk.
+pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Result<Built, BuildError> {
+    let dockerfile = read_dockerfile(request)?;
+    let options = plan_options(request);
+    let outline = plan::outline(&dockerfile, &options)?;
+    let client = Client::new(
+        registry_options(&request.registry),
+        Credentials::new(credential_sources(&request.registry)),
+        Arc::clone(progress),
+        cancel.clone(),
+    )
+    .map_err(Problem::Client)?;
+    check_destinations(request, &client)?;
+    let mut images = Images::default();
+    images.resolve(outline.images(), &client, &**progress)?;
+    let plan = make_plan(&outline, &mut images, &client, &**progress)?;
+    let session = open_session(request, plan, images, client.clone(), progress, cancel)?;
+    let uploader = session.uploader.clone();
+    let result = build_and_export(request, session, &client);
+    if result.is_err() {
+        cancel.by_failure();
+    }
+    // An upload that fails ends the build; what the build then reports is only the echo of that.
+    match (result, uploader.and_then(|uploader| uploader.take_failure())) {
+        (Err(_), Some(failure)) if cancel.signal().is_none() => Err(failure.into()),
+        (result, _) => result,
+    }
+}
+
+fn read_dockerfile(request: &BuildRequest) -> Result<Dockerfile, BuildError> {
+    let path = &request.dockerfile;
+    let text = std::fs::read(path).map_err(|source| Problem::ReadDockerfile { path: path.clone(), source })?;
+    Ok(dockerfile::parse(&request.dockerfile_name, &text)?)
+}
+
+fn plan_options(request: &BuildRequest) -> PlanOptions {
+    let own = |map: &std::collections::BTreeMap<String, String>| {
+        map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    PlanOptions {
+        build_args: own(&request.build_args),
+        target: request.targets.first().cloned(),
+        target_platform: request.platform.clone().unwrap_or_else(Platform::host),
+        build_platform: Platform::host(),
+        labels: own(&request.labels),
+    }
+}
+
+/// Asks every destination whether it would take a push, before an hour is spent on building.
+fn check_destinations(request: &BuildRequest, client: &Client) -> Result<(), BuildError> {
+    if request.outputs.no_push || request.registry.skip_push_permission_check {
+        return Ok(());
+    }
+    for destination in &request.outputs.destinations {
+        client
+            .check_push(destination)
+            .map_err(|source| Problem::Destination { destination: destination.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// Plans, and fetches the configs of images that only ONBUILD triggers name, until nothing is open.
+fn make_plan(
+    outline: &plan::Outline,
+    images: &mut Images,
+    client: &Client,
+    progress: &dyn Progress,
+) -> Result<Plan, BuildError> {
+    loop {
+        match plan::plan(outline, images.configs())? {
+            Planning::Needs(needs) => images.resolve(&needs, client, progress)?,
+            Planning::Ready(plan) => {
+                images.resolve(&plan.images, client, progress)?;
+                return Ok(plan);
+            }
+        }
+    }
+}
+
+fn open_session(
+    request: &BuildRequest,
+    plan: Plan,
+    images: Images,
+    client: Client,
+    progress: &Arc<dyn Progress>,
+    cancel: &Cancel,
+) -> Result<Session, BuildError> {
+    let isolation = choose_isolation(request, &plan, &**progress)?;
+    let context = open_context(request, &plan)?;
+    let state = |source| Problem::State { path: request.state_dir.clone(), source };
+    let directory = StateDir::open(&request.state_dir).and_then(|dir| dir.begin(&**progress)).map_err(state)?;
+    let blobs = directory.blobs().map_err(state)?;
+    let threads = |source| Problem::System { what: "start the transfer threads", source };
+    let fetcher = Fetcher::start(client.clone(), blobs.clone()).map_err(threads)?;
+    let uploader = match request.outputs.pushes() {
+        [] => None,
+        destinations => {
+            let uploader = Uploader::start(client, Arc::clone(&fetcher), destinations, cancel.clone());
+            Some(Arc::new(uploader.map_err(threads)?))
+        }
+    };
+    Ok(Session {
+        plan: Arc::new(plan),
+        images,
+        fetcher,
+        uploader,
+        blobs,
+        directory,
+        isolation,
+        context,
+        layer_options: layer_options(request)?,
+        layering: if request.image.single_snapshot { Layering::PerStage } else { Layering::PerStep },
+        progress: Arc::clone(progress),
+        cancel: cancel.clone(),
+        state: State::default(),
+    })
+}
+
+fn choose_isolation(
+    request: &BuildRequest,
+    plan: &Plan,
+    progress: &dyn Progress,
+) -> Result<Option<Arc<dyn Isolation>>, BuildError> {
+    let Some((stage, step)) = plan.stages.iter().find_map(|stage| {
+        let run = stage.steps.iter().find(|step| matches!(step.step, Step::Run(_)))?;
+        Some((stage, run))
+    }) else {
+        return Ok(None);
+    };
+    let isolation = crate::run::choose(match request.isolation { request::IsolationChoice::Auto => crate::run::IsolationChoice::Auto, _ => crate::run::IsolationChoice::Namespaces })
+        .map_err(|error| BuildError::new(error).at(&step.excerpt, &session::stage_label(stage)))?;
+    progress.event(Event::Isolation(isolation.name()));
+    Ok(Some(Arc::from(isolation)))
+}
+
+fn open_context(request: &BuildRequest, plan: &Plan) -> Result<Option<BuildContext>, BuildError> {
+    let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
+    let reads_context = |step: &Step| matches!(step, Step::Copy(copy) if copy.from == CopyFrom::Context);
+    if !steps.into_iter().any(|step| reads_context(&step.step)) {
+        return Ok(None);
+    }
+    let path = &request.context;
+    let tree = Rootfs::open(path).map_err(|source| Problem::Context { path: path.clone(), source })?;
+    let ignore = IgnoreFile::find(Some(&request.dockerfile), &tree)?;
+    Ok(Some(BuildContext::new(tree, ignore)))
+}
+
+fn layer_options(request: &BuildRequest) -> Result<LayerOptions, BuildError> {
+    let (compression, level) = match request.image.compression {
+        LayerCompression::Gzip { level } => (Compression::Gzip, level),
+        LayerCompression::Zstd { level } => (Compression::Zstd, level),
+    };
+    Ok(LayerOptions {
+        encoding: Encoding::new(compression, level.map(i32::from))?,
+        clamp_mtime: epoch(request).map(Timestamp::as_second),
+        ..LayerOptions::default()
+    })
+}
+
+/// The time that stands for "now" in the image, when it must not depend on the clock.
+fn epoch(request: &BuildRequest) -> Option<Timestamp> {
+    let seconds = match (request.image.source_date_epoch, request.image.reproducible) {
+        (Some(seconds), _) => i64::try_from(seconds).ok()?,
+        (None, true) => 0,
+        (None, false) => return None,
+    };
+    Timestamp::from_second(seconds).ok()
+}
+
+fn build_and_export(request: &BuildRequest, mut session: Session, client: &Client) -> Result<Built, BuildError> {
+    let mut target = session.build_stages()?;
+    if let Some(rootfs) = target.release() {
+        session.remove_in_background(rootfs);
+    }
+    submit_base_layers(&target, &session);
+    let image = assemble(request, &target, &session)?;
+    deliver(&image, &target, request, &session, client)?;
+    let built = Built { digest: *image.manifest.digest(), image_id: image.id() };
+    session.finish()?;
+    Ok(built)
+}
+
+/// Brings the image to every destination; the tags move last.
+fn deliver(
+    image: &Image,
+    target: &Stage,
+    request: &BuildRequest,
+    session: &Session,
+    client: &Client,
+) -> Result<(), BuildError> {
+    let config = session.blobs.put(image.format.config_type(), image.config.bytes())?;
+    if request.outputs.wants_local() {
+        let layers = local_layers(target, session)?;
+        let local = export::LocalImage { image, config: &config, layers: &layers };
+        export::write_local(&local, &request.outputs, &*session.progress)?;
+    }
+    if let Some(uploader) = &session.uploader {
+        uploader.submit(Source::Local(config));
+        uploader.finish()?;
+        session.cancel.check()?;
+        export::push_manifests(image, request.outputs.pushes(), client, &*session.progress)?;
+    }
+    export::write_name_files(image, &request.outputs)
+}
+
+/// Every layer of the image on disk; those of the base are fetched if no stage unpacked them.
+fn local_layers(target: &Stage, session: &Session) -> Result<Vec<Blob>, BuildError> {
+    let mut blobs = Vec::new();
+    for (image, layer) in &target.base_layers {
+        let incoming = session.fetcher.fetch(image, layer)?;
+        let failed = |source| Problem::FetchLayer { reference: image.clone(), layer: layer.digest, source };
+        blobs.push(incoming.wait().map_err(failed)?);
+    }
+    for job in target.additions.iter().filter_map(|addition| addition.layer.as_ref()) {
+        blobs.push(job.wait()?.1);
+    }
+    Ok(blobs)
+}
+
+/// Base layers travel too, if only by a question whether they are there already.
+fn submit_base_layers(target: &Stage, session: &Session) {
+    if let Some(uploader) = &session.uploader {
+        for (image, layer) in &target.base_layers {
+            uploader.submit(Source::Base { image: image.clone(), layer: layer.clone() });
+        }
+    }
+}
+
+fn assemble(request: &BuildRequest, target: &Stage, session: &Session) -> Result<Image, BuildError> {
+    let planned = session.plan.stage(session.plan.target).expect("the plan holds its target");
+    let mut config = planned.config.clone();
+    config.history.clone_from(&target.base_history);
+    config.rootfs.diff_ids = base_diff_ids(session, planned);
+    let finish = |addition: &stage::Addition| -> Result<image::Addition, BuildError> {
+        let layer = addition.layer.as_ref().map(layer_job::LayerJob::wait).transpose()?;
+        let layer: Option<Layer> = layer.map(|(layer, _)| layer);
+        Ok(image::Addition { history: addition.history.clone(), layer, created: addition.created })
+    };
+    let additions = target.additions.iter().map(finish).collect::<Result<Vec<_>, _>>()?;
+    Ok(image::assemble(Parts {
+        config,
+        base_layers: target.base_layers.iter().map(|(_, layer)| layer.clone()).collect(),
+        additions,
+        format: image::choose_format(
+            request.image.format,
+            target.base_format,
+            session.layer_options.encoding.compression(),
+        ),
+        annotations: request.annotations.clone(),
+        epoch: epoch(request),
+    })?)
+}
+
+/// Diff IDs of the image at the end of the FROM chain.
+fn base_diff_ids(session: &Session, planned: &plan::PlannedStage) -> Vec<crate::oci::DiffId> {
+    match &planned.base {
+        plan::Base::Scratch => Vec::new(),
+        plan::Base::Image(key) => session.images.get(key).config.rootfs.diff_ids.clone(),
+        plan::Base::Stage(id) => {
+            let base = session.plan.stage(*id).expect("the plan holds the base of every stage");
+            base_diff_ids(session, base)
+        }
+    }
+}
+
+fn registry_options(r: &request::RegistryOptions) -> crate::registry::RegistryOptions {
+    crate::registry::RegistryOptions {
+        insecure_push: r.insecure,
+        insecure_pull: r.insecure_pull,
+        insecure_registries: r.insecure_registries.clone(),
+        skip_tls_verify: r.skip_tls_verify,
+        skip_tls_verify_pull: r.skip_tls_verify_pull,
+        skip_tls_verify_registries: r.skip_tls_verify_registries.clone(),
+        registry_certificates: r.certificates.clone(),
+        ..crate::registry::RegistryOptions::default()
+    }
+}
+
+fn credential_sources(r: &request::RegistryOptions) -> crate::registry::CredentialSources {
+    let c = &r.credentials;
+    crate::registry::CredentialSources {
+        docker_auth_config: c.docker_auth_config.as_ref().map(|s| s.reveal().to_owned()),
+        registry_auth_file: c.registry_auth_file.clone(),
+        docker_config: c.docker_config.clone(),
+        xdg_runtime_dir: c.xdg_runtime_dir.clone(),
+        xdg_config_home: c.xdg_config_home.clone(),
+        home: c.home.clone(),
+        uid: 0,
+        path: None,
+    }
+}

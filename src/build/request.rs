@@ -64,6 +64,20 @@ pub struct Outputs {
     pub image_name_tag_with_digest_file: Option<PathBuf>,
 }
 
+impl Outputs {
+    /// The destinations that are pushed to.
+    #[must_use]
+    pub fn pushes(&self) -> &[Reference] {
+        if self.no_push { &[] } else { &self.destinations }
+    }
+
+    /// Whether the image goes to a file or directory of this machine.
+    #[must_use]
+    pub const fn wants_local(&self) -> bool {
+        self.tar_path.is_some() || self.oci_layout_path.is_some()
+    }
+}
+
 /// Properties of the image's bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageOptions {

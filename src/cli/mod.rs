@@ -33,7 +33,7 @@ use self::environment::Environment;
 use self::notices::Notice;
 use self::problem::Problems;
 use self::usage::{Refusal, UsageError};
-use crate::build::request::BuildRequest;
+use crate::build;
 use crate::cancel::Cancel;
 use crate::diagnostic::{Diagnostic, Exit};
 use crate::progress::{Event, Progress};
@@ -41,7 +41,10 @@ use crate::progress::{Event, Progress};
 /// Runs the program. Dies by the signal that asked it to end, if one did.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Hidden modes come first, before any thread exists.
+    // The children of a RUN are this program too; they come first, before any thread exists.
+    if let Some(code) = crate::run::child_main(std::env::args_os()) {
+        return code;
+    }
     let exit = run(std::env::args_os());
     if let Exit::Interrupted(signal) = exit {
         signals::die_by(signal);
@@ -92,13 +95,13 @@ fn build_from(cli: &Cli) -> Exit {
     let display = Display::start(settings);
     let progress = display.progress();
     give_notices(cli, &*progress);
-    let result = build(&request, &progress, &cancel);
+    let result = build::run(&request, &progress, &cancel);
     display.finish();
     match (result, cancel.signal()) {
-        (Ok(()), _) => Exit::Success,
-        (Err(error), None) => fail(settings, &*error),
+        (Ok(_), _) => Exit::Success,
+        (Err(error), None) => fail(settings, &error),
         (Err(error), Some(signal)) => {
-            fail(settings, &*error);
+            fail(settings, &error);
             Exit::Interrupted(signal)
         }
     }
@@ -149,14 +152,3 @@ enum Startup {
 
 impl Diagnostic for Startup {}
 
-/// Stands where the engine will be.
-#[derive(Debug, thiserror::Error)]
-#[error("the build engine is not linked in")]
-struct NoEngine;
-
-impl Diagnostic for NoEngine {}
-
-/// The seam to the engine.
-fn build(_request: &BuildRequest, _progress: &Arc<dyn Progress>, _cancel: &Cancel) -> Result<(), Box<dyn Diagnostic>> {
-    Err(Box::new(NoEngine))
-}

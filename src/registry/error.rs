@@ -13,11 +13,20 @@ use super::credentials::CredentialError;
 use super::location::LocationError;
 use crate::cancel::Cancelled;
 use crate::oci::{ConfigError, Digest, ManifestError, Platform};
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError};
 
 /// Why something could not be fetched from a registry or pushed to one.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
+    /// The bytes of a blob that must travel could not be had.
+    #[error("the content of {digest} cannot be had")]
+    Content {
+        /// Which blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
     /// The registry's answer is an error.
     #[error("{request}: {answer}")]
     Answer {

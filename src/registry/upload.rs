@@ -16,9 +16,9 @@ use super::location::{self, LocationError};
 use super::transport::{Body, Reopen, Request, Response};
 use super::{Client, Inner, Meter, RegistryError, same_registry};
 use crate::cancel::Cancel;
-use crate::oci::{Digest, MediaType, Reference};
+use crate::oci::{Descriptor, Digest, MediaType, Reference};
 use crate::progress::{Event, Transfer, TransferEnd};
-use crate::store::Blob;
+use crate::store::{Blob, Cause};
 
 /// Upload sessions that may die before the registry is given up.
 const MAX_SESSIONS: u32 = 3;
@@ -26,8 +26,7 @@ const MAX_SESSIONS: u32 = 3;
 const DIGEST_HEADER: HeaderName = HeaderName::from_static("docker-content-digest");
 
 impl Client {
-    /// Brings a blob into the repository of `target`, unless it is there. If `mount_from` is in the same registry, it is
-    /// asked to link the blob from there.
+    /// Brings a blob that lies on disk into the repository of `target`; see [`Client::bring_blob`].
     ///
     /// # Errors
     /// See [`RegistryError`].
@@ -37,11 +36,25 @@ impl Client {
         blob: &Blob,
         mount_from: Option<&Reference>,
     ) -> Result<TransferEnd, RegistryError> {
-        let (transfer, digest) = (Transfer::Upload, blob.digest());
-        let size = blob.size();
+        self.bring_blob(target, blob.descriptor(), &|| Ok(blob.clone()), mount_from)
+    }
+
+    /// Brings a blob into the repository of `target`, unless it is there. If `mount_from` is in the same registry, it is
+    /// asked to link the blob from there. `content` is asked for the bytes only if they must travel.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn bring_blob(
+        &self,
+        target: &Reference,
+        blob: &Descriptor,
+        content: &dyn Fn() -> Result<Blob, Cause>,
+        mount_from: Option<&Reference>,
+    ) -> Result<TransferEnd, RegistryError> {
+        let (transfer, digest, size) = (Transfer::Upload, &blob.digest, blob.size);
         self.0.progress.event(Event::TransferStart { transfer, digest, size });
         let push = Push::new(&self.0, target);
-        let pushed = push.blob(blob, mount_from);
+        let pushed = push.blob(blob, content, mount_from);
         let end = *pushed.as_ref().unwrap_or(&TransferEnd::Failed);
         self.0.progress.event(Event::TransferEnd { transfer, digest, end });
         pushed
@@ -99,32 +112,43 @@ impl<'a> Push<'a> {
         }
     }
 
-    fn blob(&self, blob: &Blob, mount_from: Option<&Reference>) -> Result<TransferEnd, RegistryError> {
-        if self.is_known(blob.digest()) {
+    fn blob(
+        &self,
+        blob: &Descriptor,
+        content: &dyn Fn() -> Result<Blob, Cause>,
+        mount_from: Option<&Reference>,
+    ) -> Result<TransferEnd, RegistryError> {
+        if self.is_known(&blob.digest) {
             return Ok(TransferEnd::Exists);
         }
-        let end = self.blob_unknown(blob, mount_from)?;
-        let key = (self.target.name(), *blob.digest());
+        let end = self.blob_unknown(blob, content, mount_from)?;
+        let key = (self.target.name(), blob.digest);
         let mut present = self.inner.present.lock().unwrap_or_else(PoisonError::into_inner);
         present.insert(key);
         Ok(end)
     }
 
-    fn blob_unknown(&self, blob: &Blob, mount_from: Option<&Reference>) -> Result<TransferEnd, RegistryError> {
-        let what = format!("looking for {} in {}", blob.digest(), self.target.name());
+    fn blob_unknown(
+        &self,
+        blob: &Descriptor,
+        content: &dyn Fn() -> Result<Blob, Cause>,
+        mount_from: Option<&Reference>,
+    ) -> Result<TransferEnd, RegistryError> {
+        let what = format!("looking for {} in {}", blob.digest, self.target.name());
         if self.with_retries(&what, || self.exists(blob))? {
             return Ok(TransferEnd::Exists);
         }
         let elsewhere = |from: &&Reference| same_registry(from, self.target) && from.name() != self.target.name();
         let session = match mount_from.filter(elsewhere) {
             None => None,
-            Some(from) => match self.mount(blob.digest(), from)? {
+            Some(from) => match self.mount(&blob.digest, from)? {
                 Mount::Done => return Ok(TransferEnd::Mounted),
                 Mount::Session(session) => Some(session),
                 Mount::Refused => None,
             },
         };
-        self.upload(blob, session)?;
+        let content = content().map_err(|source| RegistryError::Content { digest: blob.digest, source })?;
+        self.upload(&content, session)?;
         Ok(TransferEnd::Done)
     }
 
@@ -134,14 +158,14 @@ impl<'a> Push<'a> {
     }
 
     /// Refusals count as "no": the upload that follows tells the reason, which an answer without body cannot.
-    fn exists(&self, blob: &Blob) -> Result<bool, RegistryError> {
-        let url = self.url(&format!("blobs/{}", blob.digest()))?;
+    fn exists(&self, blob: &Descriptor) -> Result<bool, RegistryError> {
+        let url = self.url(&format!("blobs/{}", blob.digest))?;
         let response = match self.call(&self.inner.request(Method::HEAD, url)) {
             Err(RegistryError::Unauthorized { .. }) => return Ok(false),
             other => other?,
         };
         match response.status() {
-            200 => Ok(length(&response).is_none_or(|length| length == blob.size())),
+            200 => Ok(length(&response).is_none_or(|length| length == blob.size)),
             408 | 429 | 500..=599 => response.expect(&[200]).map(|_| true),
             _ => Ok(false),
         }
@@ -181,7 +205,7 @@ impl<'a> Push<'a> {
                 dead_sessions += 1;
                 continue;
             }
-            if leaves_doubt(&error) && self.exists(blob).unwrap_or(false) {
+            if leaves_doubt(&error) && self.exists(blob.descriptor()).unwrap_or(false) {
                 return Ok(());
             }
             attempt += 1;

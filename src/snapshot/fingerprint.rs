@@ -70,6 +70,11 @@ impl Fingerprints {
         self.0.remove(&inode);
     }
 
+    /// Adds those of `others`, which are newer.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// The fingerprint of an inode, if one was taken.
     #[must_use]
     pub fn get(&self, inode: u64) -> Option<Fingerprint> {

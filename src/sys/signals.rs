@@ -16,9 +16,8 @@ pub(crate) fn restore_ignored_signals() -> Result<(), CallError> {
     let status = std::fs::read_to_string(STATUS)
         .map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO))
         .call(|| format!("read {STATUS}"))?;
-    // std itself ignores SIGPIPE and gives children the default back.
-    let ignored = ignored_signals(&status) & !(1 << (Signal::PIPE.as_raw() - 1));
-    for number in (1..=64).filter(|number| ignored & (1 << (number - 1)) != 0) {
+    let ignored = ignored_signals(&status);
+    for number in (1..=64).filter(|number| ignored & bit(*number) != 0 && ours_to_restore(*number)) {
         // exec turns a handled signal back to its default, and only an ignored one stays ignored; so any
         // handler will do.
         signal_hook::flag::register(number, Arc::new(AtomicBool::new(false)))
@@ -26,6 +25,16 @@ pub(crate) fn restore_ignored_signals() -> Result<(), CallError> {
             .call(|| format!("handle signal {number}"))?;
     }
     Ok(())
+}
+
+/// std itself ignores SIGPIPE and gives children the default back; 32 and 33 belong to the C library, which
+/// refuses to handle them.
+const fn ours_to_restore(number: i32) -> bool {
+    number != Signal::PIPE.as_raw() && number != 32 && number != 33
+}
+
+const fn bit(number: i32) -> u64 {
+    1 << (number - 1)
 }
 
 /// The `SigIgn` mask of a `/proc/<pid>/status`; empty when there is none.

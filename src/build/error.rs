@@ -1,0 +1,366 @@
+//! What ended a build: the problem, the instruction it belongs to, and what to try.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::upload::UploadError;
+use crate::cancel::Cancelled;
+use crate::copy::CopyError;
+use crate::dockerfile::{Excerpt, ParseError};
+use crate::image::ImageError;
+use crate::layer::{ApplyError, LevelError, WriteError};
+use crate::oci::{ConfigError, DiffId, Digest, Reference};
+use crate::plan::PlanError;
+use crate::registry::RegistryError;
+use crate::rootfs::RootfsError;
+use crate::run::{Exit, RunError};
+use crate::snapshot::SnapshotError;
+use crate::store::{Cause, StoreError};
+use crate::users::UserError;
+
+/// A build that ended early.
+#[derive(Debug)]
+pub struct BuildError {
+    problem: Box<Problem>,
+    excerpt: Option<Box<Excerpt>>,
+    stage: Option<String>,
+    details: Vec<String>,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The Dockerfile cannot be read.
+    #[error("read the Dockerfile {}", path.display())]
+    ReadDockerfile {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The Dockerfile is not one.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// The Dockerfile cannot be built.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A base image cannot be had.
+    #[error("resolve {reference}")]
+    Resolve {
+        /// The image.
+        reference: Reference,
+        /// Why.
+        #[source]
+        source: RegistryError,
+    },
+    /// A base image's config cannot be built upon.
+    #[error("the image {reference} cannot be built upon")]
+    BaseConfig {
+        /// The image.
+        reference: Reference,
+        /// Why.
+        #[source]
+        source: ConfigError,
+    },
+    /// A layer of a base image cannot be unpacked.
+    #[error("unpack layer {layer} of {reference}")]
+    Unpack {
+        /// The image.
+        reference: Reference,
+        /// Digest of the layer's blob.
+        layer: Digest,
+        /// Why.
+        #[source]
+        source: ApplyError,
+    },
+    /// A layer of a base image cannot be had.
+    #[error("fetch layer {layer} of {reference}")]
+    FetchLayer {
+        /// The image.
+        reference: Reference,
+        /// Digest of the layer's blob.
+        layer: Digest,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// A layer is not what the config says.
+    #[error("layer {layer} of {reference} unpacks to {actual}, but the image's config says {expected}")]
+    DiffId {
+        /// The image.
+        reference: Reference,
+        /// Digest of the layer's blob.
+        layer: Digest,
+        /// In the config.
+        expected: DiffId,
+        /// Computed.
+        actual: DiffId,
+    },
+    /// The registry does not let us push.
+    #[error("the destination {destination} cannot be pushed to")]
+    Destination {
+        /// Where the image should go.
+        destination: Reference,
+        /// Why.
+        #[source]
+        source: RegistryError,
+    },
+    /// A registry client cannot be set up.
+    #[error("set up the connection to registries")]
+    Client(#[source] RegistryError),
+    /// The state directory cannot be used.
+    #[error("use the state directory {}", path.display())]
+    State {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// A blob cannot be stored or read back.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No isolation is to be had, or a step could not be started.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// RUN ended badly.
+    #[error("RUN {}", ended(*.0))]
+    Exit(Exit),
+    /// USER or `--chown` names nobody.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// COPY, ADD or WORKDIR.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// Something in the rootfs.
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    /// The changes of a step could not be found.
+    #[error("find what the step changed")]
+    Snapshot(#[source] SnapshotError),
+    /// A layer could not be written.
+    #[error("write the layer")]
+    WriteLayer(#[source] WriteError),
+    /// The compression has no such level.
+    #[error(transparent)]
+    Level(#[from] LevelError),
+    /// The parts do not make an image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A layer did not arrive.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// The manifest was not taken.
+    #[error("push the manifest of {destination}")]
+    Manifest {
+        /// Where to.
+        destination: Reference,
+        /// Why.
+        #[source]
+        source: RegistryError,
+    },
+    /// A file with the result cannot be written.
+    #[error("write {}", path.display())]
+    WriteFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The build context cannot be read.
+    #[error("open the build context {}", path.display())]
+    Context {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The ignore file is none.
+    #[error(transparent)]
+    Ignore(#[from] crate::context::IgnoreError),
+    /// A thread or a directory of our own cannot be made.
+    #[error("{what}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody asked for the end.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+fn ended(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with code {code}"),
+        Exit::Signal(signal) => format!("was killed by signal {signal}{}", signal_name(signal)),
+    }
+}
+
+/// The usual suspects; for the others the number has to do.
+const fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        6 => " (SIGABRT)",
+        9 => " (SIGKILL; often the kernel ending a process for want of memory)",
+        11 => " (SIGSEGV)",
+        15 => " (SIGTERM)",
+        _ => "",
+    }
+}
+
+impl BuildError {
+    /// An error of the build as a whole.
+    pub(crate) fn new(problem: impl Into<Problem>) -> Self {
+        Self { problem: Box::new(problem.into()), excerpt: None, stage: None, details: Vec::new() }
+    }
+
+    /// The same error, belonging to a stage's FROM if it belongs to no instruction yet.
+    #[must_use]
+    pub(crate) fn in_stage(self, planned: &crate::plan::PlannedStage, label: &str) -> Self {
+        self.at(&planned.excerpt, label)
+    }
+
+    /// The same error, belonging to an instruction.
+    #[must_use]
+    pub(crate) fn at(mut self, excerpt: &Excerpt, stage: &str) -> Self {
+        self.excerpt.get_or_insert_with(|| Box::new(excerpt.clone()));
+        self.stage.get_or_insert_with(|| stage.to_owned());
+        self
+    }
+
+    /// The same error, belonging to an instruction that is in no stage or is a FROM itself.
+    #[must_use]
+    pub(crate) fn at_excerpt(mut self, excerpt: &Excerpt) -> Self {
+        self.excerpt.get_or_insert_with(|| Box::new(excerpt.clone()));
+        self
+    }
+
+    /// The same error with lines to show below it, the last output of a RUN for instance.
+    #[must_use]
+    pub(crate) fn with_details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub const fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// The instruction it belongs to.
+    #[must_use]
+    pub fn excerpt(&self) -> Option<&Excerpt> {
+        match (&self.excerpt, &*self.problem) {
+            (Some(excerpt), _) => Some(excerpt),
+            (None, Problem::Parse(error)) => error.excerpt.as_deref(),
+            (None, Problem::Plan(error)) => error.excerpt.as_deref(),
+            (None, _) => None,
+        }
+    }
+
+    /// Name of the stage the instruction is in.
+    #[must_use]
+    pub fn stage(&self) -> Option<&str> {
+        self.stage.as_deref()
+    }
+
+    /// Lines that show what led to the error.
+    #[must_use]
+    pub fn details(&self) -> &[String] {
+        &self.details
+    }
+
+    /// What to try.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        match &*self.problem {
+            Problem::Parse(error) => error.hint.iter().map(ToString::to_string).collect(),
+            Problem::Plan(error) => error.hint.iter().map(ToString::to_string).collect(),
+            Problem::Resolve { source, .. }
+            | Problem::Destination { source, .. }
+            | Problem::Manifest { source, .. }
+            | Problem::Client(source)
+            | Problem::Upload(UploadError { source, .. }) => source.hint().into_iter().collect(),
+            Problem::Run(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Problem::Copy(error) => error.hint().into_iter().collect(),
+            Problem::Exit(Exit::Code(127)) => {
+                vec!["the image lacks a program that the instruction calls; install it in an earlier RUN".to_owned()]
+            }
+            Problem::Exit(Exit::Code(126)) => {
+                vec!["the program is there but cannot be executed; check its mode and its #! line".to_owned()]
+            }
+            _ if self.is_out_of_space() => {
+                vec!["the disk of the state directory is full; free some space, or choose another one with --store".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What the process should exit with: a failing RUN's own code, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match &*self.problem {
+            Problem::Exit(exit) => exit.code(),
+            _ => 1,
+        }
+    }
+
+    /// The signal that asked for the end, if one did.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*self.problem);
+        while let Some(error) = cause {
+            if let Some(cancelled) = error.downcast_ref::<Cancelled>() {
+                return Some(cancelled.signal).filter(|signal| *signal > 0);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
+    fn is_out_of_space(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*self.problem);
+        while let Some(error) = cause {
+            if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::StorageFull) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
+impl std::fmt::Display for BuildError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.problem.fmt(f)
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.problem.source()
+    }
+}
+
+impl<P: Into<Problem>> From<P> for BuildError {
+    fn from(problem: P) -> Self {
+        Self::new(problem)
+    }
+}
+
+impl crate::diagnostic::Diagnostic for BuildError {
+    fn excerpt(&self) -> Option<crate::diagnostic::Excerpt> {
+        let excerpt = Self::excerpt(self)?;
+        Some(crate::diagnostic::Excerpt { file: excerpt.name().to_owned(), line: excerpt.span().first as usize, stage: self.stage.clone(), text: excerpt.lines().join("\n"), mark: None })
+    }
+    fn hints(&self) -> Vec<String> { Self::hints(self) }
+    fn exit(&self) -> crate::diagnostic::Exit {
+        match &*self.problem { Problem::Exit(Exit::Code(c)) => crate::diagnostic::Exit::Command(*c), Problem::Exit(Exit::Signal(s)) => crate::diagnostic::Exit::CommandSignal(*s), _ => crate::diagnostic::Exit::Failure }
+    }
+}

@@ -1,0 +1,176 @@
+//! What each kind of step does to its stage.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::accounts::Accounts;
+use super::archive::AddArchives;
+use super::error::{BuildError, Problem};
+use super::layer_job::LayerJob;
+use super::process;
+use super::session::{Layering, Session};
+use super::stage::{Addition, Stage};
+use crate::copy::{self, CopyRequest, InlineFile};
+use crate::plan::{Archives, CopyFrom, CopySource, CopyStep, PlannedStage, StageId, Step, WorkdirStep};
+use crate::progress::{Event, StepRef};
+use crate::rootfs::{Rootfs, RootfsPath};
+use crate::snapshot::{ChangeSet, Fingerprints};
+
+/// Runs every step of a stage.
+pub(crate) fn run_all(
+    stage: &mut Stage,
+    planned: &PlannedStage,
+    label: &str,
+    session: &mut Session,
+) -> Result<(), BuildError> {
+    let of = planned.steps.len();
+    if session.layering == Layering::PerStage && planned.steps.iter().any(|step| step.step != Step::Metadata) {
+        record_before(stage, session)?;
+    }
+    for (position, step) in planned.steps.iter().enumerate() {
+        session.cancel.check()?;
+        let reference = StepRef { stage: label, number: position + 1, of };
+        let started = Instant::now();
+        session.progress.event(Event::StepStart { step: reference, text: &step.text });
+        let layer = run_one(stage, &step.step, reference, session).map_err(|error| error.at(&step.excerpt, label))?;
+        session.progress.event(Event::StepEnd { step: reference, took: started.elapsed() });
+        if let Some(history) = &step.history {
+            stage.additions.push(Addition { history: history.clone(), layer, created: Timestamp::now() });
+        }
+    }
+    if session.layering == Layering::PerStage {
+        squash(stage, (label.to_owned(), of, of), session)?;
+    }
+    Ok(())
+}
+
+/// Whether a stage copies from the stage `id`.
+pub(crate) fn copies_from(stage: &PlannedStage, id: StageId) -> bool {
+    let from = CopyFrom::Stage(id);
+    stage.steps.iter().any(|step| matches!(&step.step, Step::Copy(copy) if copy.from == from))
+}
+
+fn run_one(
+    stage: &mut Stage,
+    step: &Step,
+    reference: StepRef<'_>,
+    session: &mut Session,
+) -> Result<Option<LayerJob>, BuildError> {
+    let changes = match step {
+        Step::Metadata => return Ok(None),
+        Step::Run(run) => process::run(stage, run, reference, session)?,
+        Step::Copy(copy) => run_copy(stage, copy, session)?,
+        Step::Workdir(workdir) => run_workdir(stage, workdir, session)?,
+    };
+    match session.layering {
+        Layering::PerStep => {
+            stage.add_layer(changes, (reference.stage.to_owned(), reference.number, reference.of), session)
+        }
+        Layering::PerStage => Ok(None),
+    }
+}
+
+/// For one layer a stage: everything is compared with the state before its first step.
+fn record_before(stage: &mut Stage, session: &mut Session) -> Result<(), BuildError> {
+    let rootfs = stage.rootfs(session)?;
+    stage.index(&rootfs, session)?;
+    Ok(())
+}
+
+/// Puts everything that the stage's steps changed into the layer of the last step that could change anything.
+fn squash(stage: &mut Stage, step: (String, usize, usize), session: &mut Session) -> Result<(), BuildError> {
+    let rootfs = stage.rootfs(session)?;
+    let changes = stage.index(&rootfs, session)?.diff(&rootfs, &session.cancel).map_err(Problem::Snapshot)?;
+    let job = stage.add_layer(changes, step, session)?;
+    if let Some(last) = stage.additions.iter_mut().rev().find(|addition| !addition.history.empty_layer) {
+        last.layer = job;
+    }
+    Ok(())
+}
+
+fn run_copy(stage: &mut Stage, step: &CopyStep, session: &mut Session) -> Result<ChangeSet, BuildError> {
+    let rootfs = stage.rootfs(session)?;
+    let tree = match &step.from {
+        CopyFrom::Context => None,
+        CopyFrom::Stage(id) => Some(session.stage_rootfs(*id)?),
+        CopyFrom::Image(key) => Some(session.image_rootfs(key)?),
+    };
+    let source = match (&tree, &session.context) {
+        (Some(tree), _) => copy::Source::Tree(tree),
+        (None, Some(context)) => copy::Source::Context(context),
+        (None, None) => unreachable!("the context is opened when a step copies from it"),
+    };
+    let chown = step.chown.as_ref().map(|owner| Accounts::read(&rootfs)?.owner(owner)).transpose()?;
+    let (paths, files) = operands(step);
+    let chmod = step.chmod.as_ref().map(|c| match c { crate::plan::Chmod::Octal(m) => copy::Chmod::parse(&format!("{m:o}")).expect("octal"), crate::plan::Chmod::Symbolic(_) => unimplemented!() });
+    let archives = AddArchives::new(&*session.progress);
+    let request = CopyRequest {
+        source,
+        paths: &paths,
+        files: &files,
+        destination: step.destination.as_bytes(),
+        chown,
+        chmod: chmod.as_ref(),
+        exclude: None,
+        mode: match step.archives {
+            Archives::Keep => copy::Mode::Copy,
+            Archives::Extract => copy::Mode::Add(&archives),
+        },
+        created_mtime: None,
+    };
+    stage.settle();
+    let mut fingerprints = Fingerprints::default();
+    let warn = |text: &str| session.progress.event(Event::Warning(text));
+    let copied = copy::copy(&request, &rootfs, &mut fingerprints, &session.cancel, &warn)?;
+    let mut changes = ChangeSet::builder();
+    for path in copied.removed {
+        changes.delete(path);
+    }
+    for path in copied.written {
+        changes.upsert(path);
+    }
+    note(stage, &rootfs, changes.build(), fingerprints, session)
+}
+
+fn run_workdir(stage: &mut Stage, step: &WorkdirStep, session: &mut Session) -> Result<ChangeSet, BuildError> {
+    let rootfs = stage.rootfs(session)?;
+    let owner = match &step.owner {
+        Some(owner) => Accounts::read(&rootfs)?.owner(owner)?,
+        None => copy::Owner::default(),
+    };
+    stage.settle();
+    let created = copy::make_workdir(&rootfs, step.path.as_bytes(), owner, None)?;
+    let changes = created.into_iter().fold(ChangeSet::builder(), |mut changes, path| {
+        changes.upsert(path);
+        changes
+    });
+    note(stage, &rootfs, changes.build(), Fingerprints::default(), session)
+}
+
+/// Enters into the stage's record what a step wrote, unless one comparison at the end will find it.
+fn note(
+    stage: &mut Stage,
+    rootfs: &Arc<Rootfs>,
+    changes: ChangeSet,
+    fingerprints: Fingerprints,
+    session: &Session,
+) -> Result<ChangeSet, BuildError> {
+    if session.layering == Layering::PerStep {
+        stage.record(rootfs, &changes, fingerprints)?;
+    }
+    Ok(changes)
+}
+
+fn operands(step: &CopyStep) -> (Vec<Vec<u8>>, Vec<InlineFile>) {
+    let (mut paths, mut files) = (Vec::new(), Vec::new());
+    for source in &step.sources {
+        match source {
+            CopySource::Path(path) => paths.push(path.clone().into_bytes()),
+            CopySource::Heredoc { name, content } => files
+                .push(InlineFile { name: name.clone().into_bytes(), content: content.clone().into_bytes() }),
+        }
+    }
+    (paths, files)
+}

@@ -1,0 +1,170 @@
+//! Brings an image to its destinations: layout, archive, registries, and the files that name it.
+//!
+//! Everything else is written before a tag moves, and files that name the image are written last:
+//! whoever finds them finds the image.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::build::request::Outputs;
+use crate::build::{BuildError, Problem};
+use crate::image::Image;
+use crate::oci::{Digest, Reference};
+use crate::progress::{Event, Progress};
+use crate::registry::Client;
+use crate::store::{ArchiveImage, Blob, ImageLayout, write_archive};
+
+/// An image with all its blobs at hand.
+#[derive(Debug)]
+pub struct LocalImage<'a> {
+    /// The image.
+    pub image: &'a Image,
+    /// Its config as a blob.
+    pub config: &'a Blob,
+    /// Its layers, bottom first.
+    pub layers: &'a [Blob],
+}
+
+/// Writes the layout and the archive that were asked for.
+///
+/// # Errors
+/// Which file could not be written, and why.
+pub fn write_local(local: &LocalImage<'_>, outputs: &Outputs, progress: &dyn Progress) -> Result<(), BuildError> {
+    if let Some(path) = &outputs.oci_layout_path {
+        announce(progress, path, local.image, || write_layout(local, path, &outputs.destinations))?;
+    }
+    if let Some(path) = &outputs.tar_path {
+        announce(progress, path, local.image, || {
+            let config = local.image.config.bytes();
+            let tags = &outputs.destinations;
+            Ok(write_archive(path, ArchiveImage { config, layers: local.layers, tags })?)
+        })?;
+    }
+    Ok(())
+}
+
+fn announce(
+    progress: &dyn Progress,
+    path: &Path,
+    image: &Image,
+    write: impl FnOnce() -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
+    let destination = path.display().to_string();
+    progress.event(Event::Exporting(&destination));
+    write()?;
+    progress.event(Event::Exported { destination: &destination, digest: image.manifest.digest() });
+    Ok(())
+}
+
+fn write_layout(local: &LocalImage<'_>, path: &Path, destinations: &[Reference]) -> Result<(), BuildError> {
+    let layout = ImageLayout::create(path)?;
+    for blob in local.layers.iter().chain([local.config]) {
+        layout.put_blob(blob)?;
+    }
+    let name = destinations.first().and_then(Reference::tag);
+    layout.write_image(&local.image.manifest, name)?;
+    Ok(())
+}
+
+/// Puts the manifest under every destination's tag. Its blobs are there already.
+///
+/// # Errors
+/// [`Problem::Manifest`] names the first destination that refused; those before it have the image.
+pub fn push_manifests(
+    image: &Image,
+    destinations: &[Reference],
+    client: &Client,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let media_type = image.format.manifest_type();
+    for destination in destinations {
+        let name = destination.to_string();
+        progress.event(Event::Exporting(&name));
+        client
+            .put_manifest(destination, image.manifest.bytes(), &media_type)
+            .map_err(|source| Problem::Manifest { destination: destination.clone(), source })?;
+        progress.event(Event::Exported { destination: &name, digest: image.manifest.digest() });
+    }
+    Ok(())
+}
+
+/// Writes the files in which pipelines look for the image's digest and names, in kaniko's formats.
+///
+/// # Errors
+/// [`Problem::WriteFile`].
+pub fn write_name_files(image: &Image, outputs: &Outputs) -> Result<(), BuildError> {
+    let digest = image.manifest.digest();
+    if let Some(path) = &outputs.digest_file {
+        write_file(path, &digest.to_string())?;
+    }
+    if let Some(path) = &outputs.image_name_with_digest_file {
+        write_file(path, &names(&outputs.destinations, digest, Reference::kaniko_name))?;
+    }
+    if let Some(path) = &outputs.image_name_tag_with_digest_file {
+        let with_tag =
+            |reference: &Reference| format!("{}:{}", reference.kaniko_name(), reference.tag().unwrap_or("latest"));
+        write_file(path, &names(&outputs.destinations, digest, with_tag))?;
+    }
+    Ok(())
+}
+
+fn names(destinations: &[Reference], digest: &Digest, name: impl Fn(&Reference) -> String) -> String {
+    let line = |reference| format!("{}@{digest}\n", name(reference));
+    destinations.iter().map(line).collect()
+}
+
+/// Replaces `path` at once, readable by whoever takes the pipeline on. A device or a pipe
+/// (`/dev/termination-log`, `/dev/stdout`) is written to, not replaced.
+fn write_file(path: &Path, content: &str) -> Result<(), BuildError> {
+    let failed = |source| Problem::WriteFile { path: path.to_owned(), source }.into();
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => overwrite(path, content).map_err(failed),
+        Ok(_) | Err(_) => replace(path, content).map_err(failed),
+    }
+}
+
+fn replace(path: &Path, content: &str) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(content.as_bytes())?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    match file.persist(path) {
+        Ok(_) => Ok(()),
+        // A file that is itself a mount point (a pod's termination log) can only be written in place.
+        Err(error) if error.error.kind() == io::ErrorKind::ResourceBusy => fs::write(path, content),
+        Err(error) => Err(error.error),
+    }
+}
+
+fn overwrite(path: &Path, content: &str) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(path)?.write_all(content.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_files_have_the_formats_that_pipelines_parse() {
+        let destinations: Vec<Reference> = ["app:1", "127.0.0.1:5000/x/y:2"].map(|text| text.parse().unwrap()).into();
+        let digest = Digest::of(b"");
+        let lines = names(&destinations, &digest, Reference::kaniko_name);
+        assert_eq!(lines, format!("index.docker.io/library/app@{digest}\n127.0.0.1:5000/x/y@{digest}\n"));
+    }
+
+    #[test]
+    fn files_are_replaced_readable_and_directories_are_made() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a/b/digest");
+        for content in ["first, and longer", "second"] {
+            write_file(&path, content).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        write_file(Path::new("/dev/null"), "x").unwrap();
+        assert!(write_file(Path::new("/dev/null/x"), "x").is_err());
+    }
+}
