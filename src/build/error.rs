@@ -311,28 +311,20 @@ impl BuildError {
         }
     }
 
-    /// The signal that asked for the end, if one did.
-    #[must_use]
-    pub fn signal(&self) -> Option<i32> {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*self.problem);
-        while let Some(error) = cause {
-            if let Some(cancelled) = error.downcast_ref::<Cancelled>() {
-                return Some(cancelled.signal).filter(|signal| *signal > 0);
-            }
-            cause = error.source();
-        }
-        None
+    /// Whether this only says that another part of the build failed.
+    pub(crate) fn is_echo(&self) -> bool {
+        self.chain().any(|error| error.downcast_ref::<Cancelled>().is_some_and(|cancelled| cancelled.signal == 0))
     }
 
     fn is_out_of_space(&self) -> bool {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*self.problem);
-        while let Some(error) = cause {
-            if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::StorageFull) {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
+        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+        self.chain().any(|error| error.downcast_ref::<io::Error>().is_some_and(is_full))
+    }
+
+    /// The problem and its causes, outermost first.
+    fn chain(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        let first: &(dyn std::error::Error + 'static) = &*self.problem;
+        std::iter::successors(Some(first), |error| error.source())
     }
 }
 

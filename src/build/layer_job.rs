@@ -79,6 +79,22 @@ impl LayerJob {
         Ok((job, Reading(reading)))
     }
 
+    /// Waits until the job has ended, however it did.
+    pub(crate) fn wait_for_end(&self) {
+        let mut end = self.0.end.lock().unwrap_or_else(PoisonError::into_inner);
+        while end.is_none() {
+            end = self.0.ended.wait(end).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What ended the job, if it failed and nobody was told yet.
+    pub(crate) fn take_failure(&self) -> Option<Problem> {
+        match &mut *self.0.end.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(Err(problem)) => problem.take(),
+            Some(Ok(_)) | None => None,
+        }
+    }
+
     /// Waits for the layer.
     pub(crate) fn wait(&self) -> Result<(Layer, Blob), Problem> {
         let mut end = self.0.end.lock().unwrap_or_else(PoisonError::into_inner);

@@ -77,16 +77,10 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     let mut images = Images::default();
     images.resolve(outline.images(), &client, &**progress)?;
     let plan = make_plan(&outline, &mut images, &client, &**progress)?;
-    let session = open_session(request, plan, images, client.clone(), progress, cancel)?;
-    let uploader = session.uploader.clone();
-    let result = build_and_export(request, session, &client);
-    if result.is_err() {
-        cancel.by_failure();
-    }
-    // An upload that fails ends the build; what the build then reports is only the echo of that.
-    match (result, uploader.and_then(|uploader| uploader.take_failure())) {
-        (Err(_), Some(failure)) if cancel.signal().is_none() => Err(failure.into()),
-        (result, _) => result,
+    let mut session = open_session(request, plan, images, client.clone(), progress, cancel)?;
+    match build_and_export(request, &mut session, &client) {
+        Ok(built) => session.finish().map(|()| built),
+        Err(error) => Err(session.cause_of(error)),
     }
 }
 
@@ -168,7 +162,7 @@ fn open_session(
         fetcher,
         uploader,
         blobs,
-        directory,
+        directory: Some(directory),
         isolation,
         context,
         layer_options: layer_options(request)?,
@@ -230,17 +224,15 @@ fn epoch(request: &BuildRequest) -> Option<Timestamp> {
     Timestamp::from_second(seconds).ok()
 }
 
-fn build_and_export(request: &BuildRequest, mut session: Session, client: &Client) -> Result<Built, BuildError> {
+fn build_and_export(request: &BuildRequest, session: &mut Session, client: &Client) -> Result<Built, BuildError> {
     let mut target = session.build_stages()?;
     if let Some(rootfs) = target.release() {
         session.remove_in_background(rootfs);
     }
-    submit_base_layers(&target, &session);
-    let image = assemble(request, &target, &session)?;
-    deliver(&image, &target, request, &session, client)?;
-    let built = Built { digest: *image.manifest.digest(), image_id: image.id() };
-    session.finish()?;
-    Ok(built)
+    submit_base_layers(&target, session);
+    let image = assemble(request, &target, session)?;
+    deliver(&image, &target, request, session, client)?;
+    Ok(Built { digest: *image.manifest.digest(), image_id: image.id() })
 }
 
 /// Brings the image to every destination; the tags move last.
@@ -256,6 +248,9 @@ fn deliver(
         let layers = local_layers(target, session)?;
         let local = export::LocalImage { image, config: &config, layers: &layers };
         export::write_local(&local, &request.outputs, &*session.progress)?;
+    }
+    if request.outputs.no_push {
+        session.progress.event(Event::Info("Skipping push to container registry due to --no-push flag"));
     }
     if let Some(uploader) = &session.uploader {
         uploader.submit(Source::Local(config));

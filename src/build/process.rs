@@ -30,7 +30,7 @@ pub(crate) fn run(
 ) -> Result<ChangeSet, BuildError> {
     let rootfs = stage.rootfs(session)?;
     stage.settle();
-    let scratch = session.directory.subdirectory("tmp")?;
+    let scratch = session.subdirectory("tmp")?;
     stage.index(&rootfs, session)?.settle(&scratch).map_err(Problem::Snapshot)?;
     let identity = Accounts::read(&rootfs)?.identity(step.user.as_deref())?;
     make_cwd(&rootfs, &step.cwd)?;

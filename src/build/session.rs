@@ -1,12 +1,14 @@
 //! What the stages of one build share, and the order in which they are built.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::error::{BuildError, Problem};
 use super::fetch::Fetcher;
 use super::images::{self, Images};
+use super::layer_job::LayerJob;
 use super::stage::Stage;
 use super::step;
 use super::upload::Uploader;
@@ -29,7 +31,8 @@ pub(crate) struct Session {
     /// `None` when nothing is pushed.
     pub(crate) uploader: Option<Arc<Uploader>>,
     pub(crate) blobs: Blobs,
-    pub(crate) directory: BuildDir,
+    /// `None` once it is removed.
+    pub(crate) directory: Option<BuildDir>,
     /// `None` when no stage has a RUN.
     pub(crate) isolation: Option<Arc<dyn Isolation>>,
     /// `None` when no stage copies from it.
@@ -58,6 +61,7 @@ pub(crate) struct State {
     sources: BTreeMap<ImageKey, Arc<Rootfs>>,
     rootfs_count: usize,
     removals: Vec<JoinHandle<()>>,
+    layer_jobs: Vec<LayerJob>,
 }
 
 impl Session {
@@ -151,11 +155,22 @@ impl Session {
 
     /// Makes an empty rootfs of its own.
     pub(crate) fn new_rootfs(&mut self) -> Result<Arc<Rootfs>, BuildError> {
-        let parent = self.directory.subdirectory("rootfs")?;
+        let parent = self.subdirectory("rootfs")?;
         let path = parent.join(self.state.rootfs_count.to_string());
         self.state.rootfs_count += 1;
         let rootfs = Rootfs::create(&path).map_err(|source| Problem::System { what: "make a rootfs", source })?;
         Ok(Arc::new(rootfs))
+    }
+
+    /// A directory of the build's own.
+    pub(crate) fn subdirectory(&self, name: &str) -> Result<PathBuf, BuildError> {
+        let directory = self.directory.as_ref().expect("the directory is removed last");
+        Ok(directory.subdirectory(name)?)
+    }
+
+    /// Remembers a layer that is being written: it reads files that must not be removed before.
+    pub(crate) fn track(&mut self, job: &LayerJob) {
+        self.state.layer_jobs.push(job.clone());
     }
 
     pub(crate) fn snapshot_options(&self) -> SnapshotOptions {
@@ -214,13 +229,44 @@ impl Session {
         }
     }
 
-    /// Waits for the removals and removes the build's directory.
-    pub(crate) fn finish(self) -> Result<(), BuildError> {
-        for removal in self.state.removals {
+    /// Removes the build's directory, once nobody works in it any more.
+    pub(crate) fn finish(mut self) -> Result<(), BuildError> {
+        self.wind_up();
+        match self.directory.take() {
+            Some(directory) => Ok(directory.remove()?),
+            None => Ok(()),
+        }
+    }
+
+    /// The error to report when the build ended with `error`: a background thread that fails stops
+    /// the others, and what they then say is only the echo.
+    pub(crate) fn cause_of(&self, error: BuildError) -> BuildError {
+        if self.cancel.signal().is_some() || !error.is_echo() {
+            return error;
+        }
+        let layer = self.state.layer_jobs.iter().find_map(LayerJob::take_failure).map(BuildError::new);
+        let upload = || self.uploader.as_ref().and_then(|uploader| uploader.take_failure()).map(BuildError::new);
+        layer.or_else(upload).unwrap_or(error)
+    }
+
+    fn wind_up(&mut self) {
+        for job in self.state.layer_jobs.drain(..) {
+            job.wait_for_end();
+        }
+        for removal in self.state.removals.drain(..) {
             // A removal that panicked has left files for the directory's own removal.
             let _ = removal.join();
         }
-        Ok(self.directory.remove()?)
+    }
+}
+
+impl Drop for Session {
+    /// A build that failed ends here too: its threads stop at their next chunk, then its directory goes.
+    fn drop(&mut self) {
+        if self.directory.is_some() {
+            self.cancel.by_failure();
+        }
+        self.wind_up();
     }
 }
 

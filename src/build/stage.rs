@@ -163,7 +163,7 @@ impl Stage {
         &mut self,
         changes: ChangeSet,
         step: (String, usize, usize),
-        session: &Session,
+        session: &mut Session,
     ) -> Result<Option<LayerJob>, BuildError> {
         let Some(rootfs) = self.rootfs.clone().filter(|_| !changes.is_empty()) else { return Ok(None) };
         let task = LayerTask {
@@ -183,6 +183,7 @@ impl Stage {
         };
         let (job, reading) =
             LayerJob::start(task, done).map_err(|source| Problem::System { what: "start a thread", source })?;
+        session.track(&job);
         self.reading = Some(reading);
         Ok(Some(job))
     }

@@ -38,11 +38,20 @@ pub fn write_local(local: &LocalImage<'_>, outputs: &Outputs, progress: &dyn Pro
     if let Some(path) = &outputs.tar_path {
         announce(progress, path, local.image, || {
             let config = local.image.config.bytes();
-            let tags = &outputs.destinations;
-            Ok(write_archive(path, ArchiveImage { config, layers: local.layers, tags })?)
+            let tags = archive_names(&outputs.destinations);
+            Ok(write_archive(path, ArchiveImage { config, layers: local.layers, tags: &tags })?)
         })?;
     }
     Ok(())
+}
+
+/// An archive names its image; without a destination it gets the name that kaniko gives it.
+fn archive_names(destinations: &[Reference]) -> Vec<Reference> {
+    const UNSET: &str = "docker.io/unset-repo/unset-image-name:latest";
+    match destinations {
+        [] => vec![UNSET.parse().expect("the name is a constant")],
+        named => named.to_vec(),
+    }
 }
 
 fn announce(
