@@ -110,19 +110,20 @@ impl Dir {
     ///
     /// # Errors
     /// What `open` or `getdents64` says.
-    pub fn for_each_name(&self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
-        /// Holds some 800 entries; larger buffers gained nothing on ext4.
-        const BUFFER: usize = 32 << 10;
-        let readable = self.reopen()?;
-        let mut buffer = Vec::with_capacity(BUFFER);
-        let mut entries = RawDir::new(readable, buffer.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            match entry?.file_name().to_bytes() {
-                b"." | b".." => {}
-                name => each(name),
-            }
-        }
-        Ok(())
+    pub fn for_each_name(&self, each: impl FnMut(&[u8])) -> io::Result<()> {
+        list(&self.reopen()?, each)
+    }
+
+    /// Opens the subdirectory `name` and calls `each` for every name in it: one `open` where
+    /// [`Dir::open_dir`] and [`Dir::for_each_name`] need two. `.` is the directory itself.
+    ///
+    /// # Errors
+    /// As those two.
+    pub fn list_dir(&self, name: &[u8], each: impl FnMut(&[u8])) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let readable = rustix::fs::openat(&self.0, Name::new(name), flags, Mode::empty())?;
+        list(&readable, each)?;
+        Ok(Self(readable))
     }
 
     /// Opens the subdirectory `name`.
@@ -399,6 +400,20 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&self.0, ".", flags, Mode::empty())
     }
+}
+
+fn list(readable: &OwnedFd, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    /// Holds some 800 entries; larger buffers gained nothing on ext4.
+    const BUFFER: usize = 32 << 10;
+    let mut buffer = Vec::with_capacity(BUFFER);
+    let mut entries = RawDir::new(readable, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        match entry?.file_name().to_bytes() {
+            b"." | b".." => {}
+            name => each(name),
+        }
+    }
+    Ok(())
 }
 
 /// Opens for reading the regular file that an `O_PATH` descriptor stands for.

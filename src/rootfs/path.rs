@@ -205,7 +205,13 @@ impl RootfsPath {
 
 impl Ord for RootfsPath {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.components().cmp(other.components())
+        // Names hold no zero byte, so a slash that counts as zero ends a component before any longer one.
+        let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
+        let differing = self.0.iter().zip(&other.0).find(|(a, b)| a != b);
+        match differing {
+            Some((a, b)) => rank(*a).cmp(&rank(*b)),
+            None => self.0.len().cmp(&other.0.len()),
+        }
     }
 }
 

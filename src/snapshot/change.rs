@@ -37,6 +37,14 @@ impl ChangeSet {
         ChangeSetBuilder::default()
     }
 
+    /// Of a walk, which finds every path once, and nothing below a deleted one; other names of a
+    /// file may have been found twice.
+    pub(super) fn from_unsorted(mut changes: Vec<Change>) -> Self {
+        changes.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        changes.dedup();
+        Self { changes }
+    }
+
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

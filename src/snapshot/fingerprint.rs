@@ -23,6 +23,14 @@ impl Fingerprint {
         fingerprinter.update(content);
         fingerprinter.finish(xattrs)
     }
+
+    pub(super) const fn to_halves(self) -> [u64; 2] {
+        [(self.0 >> 64) as u64, self.0 as u64]
+    }
+
+    pub(super) const fn from_halves(high: u64, low: u64) -> Self {
+        Self((high as u128) << 64 | low as u128)
+    }
 }
 
 /// Takes a fingerprint of a stream.

@@ -9,8 +9,12 @@
 //! layer, never a wrong one); no unchanged file is opened, unless its ctime moved.
 
 mod change;
+mod clock;
 mod fingerprint;
 mod index;
+mod record;
+mod scan;
+mod update;
 
 pub use change::{Change, ChangeKind, ChangeSet, ChangeSetBuilder};
 pub use fingerprint::{Fingerprint, Fingerprinter, Fingerprints};
