@@ -393,6 +393,10 @@ fn failure_hint(request: &RequestLine, failure: Failure) -> Option<String> {
             "name the authority that signed it with --registry-certificate {host}=<file>, or trust it blindly with \
              --skip-tls-verify-registry {host}"
         )),
+        // What the server said before it hung up is lost while a body is on its way.
+        Failure::Closed if matches!(request.0.method, Method::PUT | Method::PATCH) => Some(format!(
+            "{host}, or a proxy in front of it, may limit the size of uploads"
+        )),
         _ => None,
     }
 }
