@@ -1,5 +1,7 @@
 //! The registry client against the reference registry, and against one that misbehaves.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod registry_support;
 
 use std::error::Error;
@@ -724,4 +726,41 @@ fn a_manifest_that_is_there_is_not_sent() {
         .put_manifest(&target, b"{}", &MediaType::ImageManifest)
         .unwrap();
     assert_eq!(methods(&server), ["HEAD"]);
+}
+
+/// The first mirror is down, the second breaks off, and the registry itself has the rest.
+#[test]
+fn mirrors_are_tried_first_and_stand_in_for_each_other() {
+    let bytes = content();
+    let served = bytes.clone();
+    let broken = Scripted::start(move |_, before| match before {
+        0 => cut_answer("200 OK", "", served.len(), &served[..1000]),
+        _ => answer("404 Not Found", "", b""),
+    });
+    let served = bytes.clone();
+    let origin = Scripted::start(move |request, _| {
+        let start = range_start(request).unwrap_or_default();
+        let range = format!("Content-Range: bytes {start}-{0}/*\r\n", served.len() - 1);
+        answer("206 Partial Content", &range, &served[start..])
+    });
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mirrors = vec![nobody.to_string(), format!("http://{}/cache", broken.host)];
+    let options = RegistryOptions {
+        maps: [(origin.host.clone(), mirrors)].into(),
+        ..options()
+    };
+    let client = client_with(options, password(&origin.host, "me", "secret"));
+    let found = download(&client, &reference(&origin.host, "app"), &descriptor(&bytes)).unwrap();
+    assert_eq!(found, bytes);
+    assert!(broken.seen()[0].line.starts_with("GET /v2/cache/app/blobs/sha256:"));
+    assert_eq!(range_start(&origin.seen()[0]), Some(1000));
+    assert!(
+        broken
+            .seen()
+            .iter()
+            .all(|request| request.header("authorization").is_none())
+    );
 }

@@ -115,7 +115,7 @@ pub enum RegistryError {
         /// What was asked.
         request: RequestLine,
         /// The digest asked for, or the one of what was sent.
-        expected: Digest,
+        expected: Box<Digest>,
         /// The digest of what came, or the one the registry found.
         actual: String,
     },
@@ -125,7 +125,7 @@ pub enum RegistryError {
         /// Of which image.
         reference: String,
         /// Which blob.
-        digest: Digest,
+        digest: Box<Digest>,
         /// What is wrong with it.
         #[source]
         source: ConfigError,
@@ -212,10 +212,14 @@ pub enum RegistryError {
 
 /// Method and URL of a request, safe to show.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RequestLine {
+pub struct RequestLine(Box<Line>);
+
+/// Apart, so that errors stay small.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Line {
     method: Method,
-    url: Box<str>,
-    host: Box<str>,
+    url: String,
+    host: String,
 }
 
 /// An error answer of a registry.
@@ -318,11 +322,11 @@ impl RegistryError {
 
 impl RequestLine {
     pub(super) fn new(method: &Method, url: &Url) -> Self {
-        Self {
+        Self(Box::new(Line {
             method: method.clone(),
-            url: redact(url).into(),
-            host: host_of(url).into(),
-        }
+            url: redact(url),
+            host: host_of(url),
+        }))
     }
 }
 
@@ -365,14 +369,14 @@ fn answer_hint(request: &RequestLine, answer: &ErrorAnswer) -> Option<String> {
         }
         (Some("TOOMANYREQUESTS"), _) | (_, 429) => "log in for a higher limit, or use --registry-mirror",
         (_, 413) => "a proxy in front of the registry limits the size of uploads",
-        (_, 404) => return Some(format!("check the name; is {} a container registry?", request.host)),
+        (_, 404) => return Some(format!("check the name; is {} a container registry?", request.0.host)),
         _ => return None,
     };
     Some(hint.to_owned())
 }
 
 fn identity_hint(request: &RequestLine, identity: &Identity) -> String {
-    let host = &request.host;
+    let host = &request.0.host;
     match identity {
         Identity::Anonymous { searched } if searched.is_empty() => {
             format!("there are no credentials for {host}; log in with `docker login {host}`")
@@ -389,7 +393,7 @@ fn identity_hint(request: &RequestLine, identity: &Identity) -> String {
 }
 
 fn failure_hint(request: &RequestLine, failure: Failure) -> Option<String> {
-    let host = &request.host;
+    let host = &request.0.host;
     match failure {
         Failure::Refused => Some(format!("is a registry running at {host}?")),
         Failure::Resolution => Some(format!("check the name {host} and the machine's name servers")),
@@ -397,6 +401,10 @@ fn failure_hint(request: &RequestLine, failure: Failure) -> Option<String> {
         Failure::Certificate => Some(format!(
             "name the authority that signed it with --registry-certificate {host}=<file>, or trust it blindly with \
              --skip-tls-verify-registry {host}"
+        )),
+        // What the server said before it hung up is lost while a body is on its way.
+        Failure::Closed if matches!(request.0.method, Method::PUT | Method::PATCH) => Some(format!(
+            "{host}, or a proxy in front of it, may limit the size of uploads"
         )),
         _ => None,
     }
@@ -468,7 +476,7 @@ fn source_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 's
 
 impl fmt::Display for RequestLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.url)
+        write!(f, "{} {}", self.0.method, self.0.url)
     }
 }
 
@@ -515,7 +523,7 @@ mod tests {
         let line = RequestLine::new(&Method::GET, &url);
         assert_eq!(line.to_string(), "GET https://h.example:5000/v2/a");
         assert!(!format!("{line:?}").contains("secret"));
-        assert_eq!(&*line.host, "h.example:5000");
+        assert_eq!(line.0.host, "h.example:5000");
     }
 
     #[test]

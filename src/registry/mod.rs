@@ -15,6 +15,7 @@ mod challenge;
 mod credentials;
 mod error;
 mod location;
+mod mirror;
 mod options;
 mod pull;
 mod retry;

@@ -27,6 +27,8 @@ pub struct RegistryOptions {
     pub mirrors: Vec<String>,
     /// Host to what is tried before it, in order: `host[:port][/path]`.
     pub maps: BTreeMap<String, Vec<String>>,
+    /// Never look for an image in its own registry when it has mirrors.
+    pub skip_default_registry_fallback: bool,
     /// Further tries of a push that failed for a reason worth trying again.
     pub push_retry: u32,
     /// The same for a pull.
@@ -85,6 +87,7 @@ impl Default for RegistryOptions {
             client_certificates: BTreeMap::new(),
             mirrors: Vec::new(),
             maps: BTreeMap::new(),
+            skip_default_registry_fallback: false,
             push_retry: 5,
             download_retry: 5,
             backoff: Backoff::default(),

@@ -10,6 +10,7 @@ use reqwest::{Method, Url};
 
 use super::auth::Access;
 use super::error::RequestLine;
+use super::mirror::{self, Place, PlaceKind, Places};
 use super::transport::{Body, Response};
 use super::{Client, Inner, Meter, RegistryError};
 use crate::oci::{
@@ -33,6 +34,9 @@ const MAX_TRIES: u32 = 50;
 
 /// Replicas of a registry may lag behind for a moment.
 const TRIES_FOR_MISSING: u32 = 2;
+
+/// A mirror that does not answer must not hold up what its registry has.
+const MIRROR_RETRIES: u32 = 1;
 
 const READ_SIZE: usize = 128 << 10;
 
@@ -61,34 +65,10 @@ impl Client {
     pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage, RegistryError> {
         let inner = &self.0;
         inner.progress.event(Event::Resolving(reference));
-        let pull = Pull::new(inner, reference);
-        let document = pull.document(&reference.identifier(), reference.digest())?;
-        let index_digest = match &document {
-            Document::Index(index) => Some(*index.digest()),
-            Document::Manifest(_) => None,
-        };
-        let chosen = match document {
-            Document::Manifest(manifest) => pull.take_single(manifest, platform)?,
-            Document::Index(index) => {
-                let mut available = Vec::new();
-                let chosen = pull.choose(index.value(), platform, 1, &mut available)?;
-                chosen.ok_or_else(|| RegistryError::NoPlatform {
-                    reference: reference.to_string(),
-                    wanted: Box::new(platform.clone()),
-                    available,
-                })?
-            }
-        };
-        inner
-            .progress
-            .event(Event::Resolved(reference, chosen.manifest.digest()));
-        Ok(ResolvedImage {
-            reference: reference.clone(),
-            manifest: chosen.manifest,
-            config: chosen.config,
-            config_bytes: chosen.config_bytes,
-            index_digest,
-        })
+        let resolved = inner.at_places(reference, |pull| pull.resolve(platform))?;
+        let digest = resolved.manifest.digest();
+        inner.progress.event(Event::Resolved(reference, digest));
+        Ok(resolved)
     }
 
     /// Downloads the blob that `writer` waits for, from the repository of `reference`. Readers of the blob follow while it
@@ -106,10 +86,10 @@ impl Client {
             digest,
             size: descriptor.size,
         });
-        let pull = Pull::new(&self.0, reference);
-        let line = |error| pull.unusable(digest, error);
-        let fetched = pull.fetch(&descriptor, &mut writer);
-        let fetched = fetched.and_then(|()| writer.finish().map_err(line));
+        let fetched = self.0.at_places(reference, |pull| {
+            pull.fetch(&descriptor, &mut writer)?;
+            writer.finish().map_err(|error| pull.unusable(digest, error))
+        });
         let end = match &fetched {
             Ok(_) => TransferEnd::Done,
             Err(_) => TransferEnd::Failed,
@@ -135,23 +115,76 @@ struct Pull<'a> {
     inner: &'a Inner,
     reference: &'a Reference,
     access: Access,
+    retries: u32,
+}
+
+impl Inner {
+    /// Does `action` at one place after the other until it works. A download goes on elsewhere with what it has.
+    fn at_places<T>(
+        &self,
+        reference: &Reference,
+        mut action: impl FnMut(&Pull<'_>) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let Places { first, last } = mirror::places(&self.options, reference);
+        for place in first {
+            let error = match action(&Pull::new(self, reference, &place)) {
+                Err(error) if !matches!(error, RegistryError::Cancelled(_)) => error,
+                end => return end,
+            };
+            let text = format!("no luck at the mirror {}: {}", place.registry, super::describe(&error));
+            self.progress.event(Event::Info(&text));
+        }
+        action(&Pull::new(self, reference, &last))
+    }
 }
 
 impl<'a> Pull<'a> {
-    fn new(inner: &'a Inner, reference: &'a Reference) -> Self {
+    fn new(inner: &'a Inner, reference: &'a Reference, place: &Place) -> Self {
+        let retries = inner.options.download_retry;
         Self {
             inner,
             reference,
-            access: Access::pull(reference.registry(), reference.repository()),
+            access: Access::pull(&place.registry, &place.repository),
+            retries: match place.kind {
+                PlaceKind::Origin => retries,
+                PlaceKind::Mirror => retries.min(MIRROR_RETRIES),
+            },
         }
+    }
+
+    fn resolve(&self, platform: &Platform) -> Result<ResolvedImage, RegistryError> {
+        let reference = self.reference;
+        let document = self.document(&reference.identifier(), reference.digest())?;
+        let index_digest = match &document {
+            Document::Index(index) => Some(*index.digest()),
+            Document::Manifest(_) => None,
+        };
+        let chosen = match document {
+            Document::Manifest(manifest) => self.take_single(manifest, platform)?,
+            Document::Index(index) => {
+                let mut available = Vec::new();
+                let chosen = self.choose(index.value(), platform, 1, &mut available)?;
+                chosen.ok_or_else(|| RegistryError::NoPlatform {
+                    reference: reference.to_string(),
+                    wanted: Box::new(platform.clone()),
+                    available,
+                })?
+            }
+        };
+        Ok(ResolvedImage {
+            reference: reference.clone(),
+            manifest: chosen.manifest,
+            config: chosen.config,
+            config_bytes: chosen.config_bytes,
+            index_digest,
+        })
     }
 
     /// A manifest or an index. `expected` is the digest asked for, if it was one.
     fn document(&self, identifier: &str, expected: Option<&Digest>) -> Result<Document, RegistryError> {
         let what = format!("fetching the manifest of {}", self.reference);
-        self.inner.with_retries(&what, self.inner.options.download_retry, || {
-            self.document_once(identifier, expected)
-        })
+        self.inner
+            .with_retries(&what, self.retries, || self.document_once(identifier, expected))
     }
 
     fn document_once(&self, identifier: &str, expected: Option<&Digest>) -> Result<Document, RegistryError> {
@@ -184,7 +217,7 @@ impl<'a> Pull<'a> {
             if actual != *expected {
                 return Err(RegistryError::WrongDigest {
                     request: line.clone(),
-                    expected: *expected,
+                    expected: Box::new(*expected),
                     actual: actual.to_string(),
                 });
             }
@@ -258,7 +291,7 @@ impl<'a> Pull<'a> {
         let config_bytes = self.small_blob(descriptor)?;
         let config = ImageConfig::parse(&config_bytes).map_err(|source| RegistryError::Config {
             reference,
-            digest: descriptor.digest,
+            digest: Box::new(descriptor.digest),
             source,
         })?;
         Ok(Chosen {
@@ -274,7 +307,7 @@ impl<'a> Pull<'a> {
             return Ok(bytes);
         }
         let what = format!("fetching the config of {}", self.reference);
-        self.inner.with_retries(&what, self.inner.options.download_retry, || {
+        self.inner.with_retries(&what, self.retries, || {
             let url = self.blob_url(&descriptor.digest)?;
             let request = self.inner.request(Method::GET, url).header(ACCEPT_ENCODING, identity());
             let response = self.inner.call(&self.access, &request)?.expect(&[200])?;
@@ -285,7 +318,7 @@ impl<'a> Pull<'a> {
                 true => Ok(bytes),
                 false => Err(RegistryError::WrongDigest {
                     request: line,
-                    expected: descriptor.digest,
+                    expected: Box::new(descriptor.digest),
                     actual: actual.to_string(),
                 }),
             }
@@ -348,9 +381,7 @@ impl<'a> Pull<'a> {
                         wait: std::time::Duration::ZERO,
                     });
                 }
-                _ => self
-                    .inner
-                    .pause(&what, attempt, self.inner.options.download_retry, error)?,
+                _ => self.inner.pause(&what, attempt, self.retries, error)?,
             }
         }
         Err(RegistryError::CutShort {

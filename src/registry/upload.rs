@@ -342,7 +342,7 @@ impl<'a> Push<'a> {
         match claimed_digest(&response) {
             Some(stored) if stored != *digest => Err(RegistryError::WrongDigest {
                 request: response.line.clone(),
-                expected: *digest,
+                expected: Box::new(*digest),
                 actual: stored.to_string(),
             }),
             _ => Ok(()),

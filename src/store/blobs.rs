@@ -175,7 +175,7 @@ impl BlobWriter {
         let actual = metadata.map_err(StoreError::io("inspect", self.file.path()))?.len();
         if actual != descriptor.size {
             return Err(StoreError::Size {
-                digest: descriptor.digest,
+                digest: Box::new(descriptor.digest),
                 expected: descriptor.size,
                 actual,
             });

@@ -23,15 +23,15 @@ pub enum StoreError {
     #[error("blob {expected} has the digest {actual}")]
     Digest {
         /// What was asked for.
-        expected: Digest,
+        expected: Box<Digest>,
         /// What came.
-        actual: Digest,
+        actual: Box<Digest>,
     },
     /// Too few bytes or too many.
     #[error("blob {digest} has {actual} bytes instead of {expected}")]
     Size {
         /// Which blob.
-        digest: Digest,
+        digest: Box<Digest>,
         /// Bytes by its descriptor.
         expected: u64,
         /// Bytes that there are; for an endless stream, those seen until it was cut.

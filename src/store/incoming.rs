@@ -147,7 +147,7 @@ impl IncomingWriter {
         let written = self.written + bytes.len() as u64;
         if written > expected {
             return Err(StoreError::Size {
-                digest: self.shared.descriptor.digest,
+                digest: Box::new(self.shared.descriptor.digest),
                 expected,
                 actual: written,
             });
@@ -192,7 +192,7 @@ impl IncomingWriter {
         let Descriptor { digest, size, .. } = self.shared.descriptor;
         if self.written != size {
             return Err(StoreError::Size {
-                digest,
+                digest: Box::new(digest),
                 expected: size,
                 actual: self.written,
             });
@@ -201,8 +201,8 @@ impl IncomingWriter {
         match actual == digest {
             true => Ok(()),
             false => Err(StoreError::Digest {
-                expected: digest,
-                actual,
+                expected: Box::new(digest),
+                actual: Box::new(actual),
             }),
         }
     }

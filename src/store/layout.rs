@@ -138,7 +138,7 @@ impl ImageLayout {
         };
         let path = self.blob_path(descriptor);
         let bytes = self.read(descriptor)?;
-        match Document::parse(bytes, Some(&descriptor.media_type.to_string())) {
+        match Document::parse(bytes, Some(descriptor.media_type.as_ref())) {
             Ok(Document::Manifest(manifest)) => Ok(manifest),
             Ok(Document::Index(_)) => {
                 let source = ManifestError::Unknown(descriptor.media_type.to_string());
@@ -158,7 +158,7 @@ impl ImageLayout {
         match actual == descriptor.size {
             true => Ok(Blob::at(descriptor.clone(), path)),
             false => Err(StoreError::Size {
-                digest: descriptor.digest,
+                digest: Box::new(descriptor.digest),
                 expected: descriptor.size,
                 actual,
             }),
@@ -182,8 +182,8 @@ impl ImageLayout {
         match actual == descriptor.digest {
             true => Ok(bytes),
             false => Err(StoreError::Digest {
-                expected: descriptor.digest,
-                actual,
+                expected: Box::new(descriptor.digest),
+                actual: Box::new(actual),
             }),
         }
     }

@@ -37,7 +37,7 @@ pub struct BuildDir {
 #[derive(Debug)]
 struct Orphan {
     name: OsString,
-    _lock: File,
+    lock: File,
 }
 
 impl StateDir {
@@ -154,8 +154,8 @@ impl Drop for BuildDir {
 
 fn sweep(build: &BuildDir, orphan: &Orphan, progress: &dyn Progress) {
     let path = build.path.with_file_name(&orphan.name);
-    let lock = &orphan._lock;
-    let removed = lock
+    let removed = orphan
+        .lock
         .try_clone()
         .map_err(StoreError::io("keep the lock of", &path))
         .and_then(|lock| remove_build(&build.builds, &orphan.name, &path, lock));
@@ -180,10 +180,9 @@ fn find_orphans(builds: &File, path: &Path) -> Result<Vec<Orphan>, StoreError> {
     let mut orphans = Vec::new();
     for entry in fs::read_dir(path).map_err(StoreError::io("list", path))? {
         let name = entry.map_err(StoreError::io("list", path))?.file_name();
-        match take_lock(builds, &name) {
-            Ok(lock) => orphans.push(Orphan { name, _lock: lock }),
-            // Held by a living build, or no directory of ours.
-            Err(_) => {}
+        // An error means that a living build holds it, or that it is no directory of ours.
+        if let Ok(lock) = take_lock(builds, &name) {
+            orphans.push(Orphan { name, lock });
         }
     }
     Ok(orphans)
