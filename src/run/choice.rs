@@ -56,6 +56,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_refused_and_what_would_help() {
+        let error = probed(Namespaces::with_binary("/nonexistent".into())).unwrap_err();
+        assert_eq!(error.to_string(), "isolation \"namespaces\" is not available here");
+        assert_eq!(error.hint(), Some(NAMESPACES_REMEDY));
+        assert!(matches!(error, RunError::Unavailable { source, .. } if matches!(*source, RunError::Start { .. })));
+    }
+
+    #[test]
     fn names_of_the_option() {
         assert_eq!("auto".parse::<IsolationChoice>().unwrap(), IsolationChoice::Auto);
         assert_eq!(

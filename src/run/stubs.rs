@@ -239,7 +239,6 @@ fn steps(path: &Path) -> VecDeque<OsString> {
 
 fn modified(directory: impl AsFd) -> rustix::io::Result<Timespec> {
     let stat = rustix::fs::fstat(directory)?;
-    #[expect(clippy::unnecessary_cast, reason = "the type differs between architectures")]
     Ok(Timespec {
         tv_sec: stat.st_mtime as _,
         tv_nsec: stat.st_mtime_nsec as _,
@@ -258,4 +257,149 @@ fn set_modified(directory: impl AsFd, time: Timespec) -> rustix::io::Result<()> 
             last_modification: time,
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn open(path: &Path) -> OwnedFd {
+        fs::File::open(path).unwrap().into()
+    }
+
+    fn create(root: &Path, points: &[MountPoint<'_>]) -> Result<Stubs, StubError> {
+        Stubs::create(open(root).as_fd(), points)
+    }
+
+    fn names(directory: &Path) -> Vec<OsString> {
+        let mut names: Vec<_> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn age(path: &Path) {
+        let time = Timespec {
+            tv_sec: 1000,
+            tv_nsec: 5,
+        };
+        rustix::fs::futimens(
+            open(path),
+            &Timestamps {
+                last_access: time,
+                last_modification: time,
+            },
+        )
+        .unwrap();
+    }
+
+    fn is_old(path: &Path) -> bool {
+        let metadata = fs::metadata(path).unwrap();
+        (metadata.mtime(), metadata.mtime_nsec()) == (1000, 5)
+    }
+
+    fn points() -> [MountPoint<'static>; 3] {
+        [
+            MountPoint::Directory(Path::new("/proc")),
+            MountPoint::File(Path::new("/etc/a/resolv.conf")),
+            MountPoint::File(Path::new("/etc/hosts")),
+        ]
+    }
+
+    #[test]
+    fn what_was_missing_is_missing_again() {
+        let root = tempfile::tempdir().unwrap();
+        age(root.path());
+        let stubs = create(root.path(), &points()).unwrap();
+        assert_eq!(names(root.path()), ["etc", "proc"]);
+        assert_eq!(names(&root.path().join("etc")), ["a", "hosts"]);
+        let mode = |path: &str| fs::metadata(root.path().join(path)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode("etc"), mode("etc/hosts")), (0o755, 0o644));
+        assert!(is_old(root.path()), "in between as well");
+        stubs.remove().unwrap();
+        assert_eq!(names(root.path()), Vec::<OsString>::new());
+        assert!(is_old(root.path()));
+    }
+
+    #[test]
+    fn what_was_there_stays() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("proc")).unwrap();
+        fs::create_dir_all(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/hosts"), "").unwrap();
+        age(&root.path().join("etc"));
+        create(root.path(), &points()).unwrap().remove().unwrap();
+        assert_eq!(names(root.path()), ["etc", "proc"]);
+        assert_eq!(names(&root.path().join("etc")), ["hosts"]);
+        assert!(is_old(&root.path().join("etc")));
+    }
+
+    #[test]
+    fn what_was_written_into_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let stubs = create(root.path(), &points()).unwrap();
+        fs::write(root.path().join("etc/a/new"), "").unwrap();
+        fs::write(root.path().join("etc/hosts"), "content").unwrap();
+        fs::remove_dir(root.path().join("proc")).unwrap();
+        age(&root.path().join("etc/a"));
+        stubs.remove().unwrap();
+        assert_eq!(names(root.path()), ["etc"]);
+        assert_eq!(names(&root.path().join("etc")), ["a", "hosts"]);
+        assert_eq!(names(&root.path().join("etc/a")), ["new"]);
+        assert!(
+            is_old(&root.path().join("etc/a")),
+            "the time of the command's own change counts"
+        );
+    }
+
+    #[test]
+    fn dropping_removes_too() {
+        let root = tempfile::tempdir().unwrap();
+        drop(create(root.path(), &points()).unwrap());
+        assert_eq!(names(root.path()), Vec::<OsString>::new());
+    }
+
+    #[test]
+    fn links_are_followed_inside() {
+        let outside = tempfile::tempdir().unwrap();
+        for target in [
+            "run/x/hosts",
+            "/run/x/hosts",
+            "../../../run/x/hosts",
+            "./run/../run/x/hosts",
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            symlink(target, root.path().join("hosts")).unwrap();
+            let stubs = create(root.path(), &[MountPoint::File(Path::new("/hosts"))]).unwrap();
+            assert!(root.path().join("run/x/hosts").is_file(), "{target}");
+            stubs.remove().unwrap();
+            assert_eq!(names(root.path()), ["hosts"], "{target}");
+        }
+        let root = tempfile::tempdir().unwrap();
+        symlink(outside.path(), root.path().join("etc")).unwrap();
+        let stubs = create(root.path(), &points()).unwrap();
+        assert_eq!(names(outside.path()), Vec::<OsString>::new());
+        stubs.remove().unwrap();
+        assert_eq!(names(root.path()), ["etc"]);
+    }
+
+    #[test]
+    fn what_cannot_be_made_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        symlink("b", root.path().join("a")).unwrap();
+        symlink("a/c", root.path().join("b")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        for (path, errno) in [("/a/x", Errno::LOOP), ("/file/x", Errno::NOTDIR)] {
+            let points = [points()[0], MountPoint::File(Path::new(path))];
+            let error = create(root.path(), &points).unwrap_err();
+            assert_eq!(error.to_string(), format!("make mount point {path:?} in the rootfs"));
+            assert_eq!(error.source.raw_os_error(), Some(errno.raw_os_error()));
+            assert_eq!(names(root.path()), ["a", "b", "file"]);
+        }
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) fn bind_mount(source: &str, target: &str) -> Result<(), CallError> {
 /// Sets the flags of the one mount at `target`; its filesystem and other mounts of it keep theirs.
 pub(crate) fn set_mount_flags(target: &str, flags: MountFlags) -> Result<(), CallError> {
     rustix::mount::mount_remount(target, MountFlags::BIND | flags, c"")
-        .call(|| format!("remount {target} with {flags:?}"))
+        .call(|| format!("remount {target} with flags {:#x}", flags.bits()))
 }
 
 /// Cuts every mount of this namespace off from the namespace it was copied from.

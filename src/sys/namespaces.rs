@@ -10,19 +10,20 @@ use super::{CallError, Context as _};
 
 /// Makes the next child of this thread PID 1 of a new PID namespace.
 pub(crate) fn enter_pid_namespace() -> Result<(), CallError> {
-    unshare(UnshareFlags::NEWPID)
+    unshare(UnshareFlags::NEWPID, "CLONE_NEWPID")
 }
 
 /// Moves this process into mount, IPC and UTS namespaces of its own. Must happen before it has threads.
 pub(crate) fn enter_private_namespaces() -> Result<(), CallError> {
-    unshare(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS)
+    let flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    unshare(flags, "CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS")
 }
 
-fn unshare(flags: UnshareFlags) -> Result<(), CallError> {
+fn unshare(flags: UnshareFlags, names: &str) -> Result<(), CallError> {
     debug_assert!(!flags.contains(UnshareFlags::FILES));
     // SAFETY: only `FILES` is dangerous (a thread would see another descriptor table than its siblings);
     // the two callers above never pass it.
-    unsafe { rustix::thread::unshare_unsafe(flags) }.call(|| format!("unshare({flags:?})"))
+    unsafe { rustix::thread::unshare_unsafe(flags) }.call(|| format!("unshare({names})"))
 }
 
 /// Names the UTS namespace.

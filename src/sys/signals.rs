@@ -10,14 +10,18 @@ use super::{CallError, Context as _};
 /// Where the kernel lists the ignored signals of this process.
 const STATUS: &str = "/proc/self/status";
 
+/// Signals that are not ours to handle: std ignores SIGPIPE in this process and gives children the default
+/// back; 32 and 33 belong to glibc's threads, whose posix_spawn ignores them in every child and whose
+/// sigaction refuses them.
+const OTHERS_CARE: [i32; 3] = [Signal::PIPE.as_raw(), 32, 33];
+
 /// Lets no inherited "ignore this signal" through to programs executed from here: `rbuild &` in a script
 /// ignores SIGINT, `nohup` SIGHUP, and an ignored SIGCHLD would even take the exit status from us.
 pub(crate) fn restore_ignored_signals() -> Result<(), CallError> {
     let status = std::fs::read_to_string(STATUS)
         .map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO))
         .call(|| format!("read {STATUS}"))?;
-    let ignored = ignored_signals(&status);
-    for number in (1..=64).filter(|number| ignored & bit(*number) != 0 && ours_to_restore(*number)) {
+    for number in signals_in(ignored_signals(&status)).filter(|number| !OTHERS_CARE.contains(number)) {
         // exec turns a handled signal back to its default, and only an ignored one stays ignored; so any
         // handler will do.
         signal_hook::flag::register(number, Arc::new(AtomicBool::new(false)))
@@ -27,16 +31,6 @@ pub(crate) fn restore_ignored_signals() -> Result<(), CallError> {
     Ok(())
 }
 
-/// std itself ignores SIGPIPE and gives children the default back; 32 and 33 belong to the C library, which
-/// refuses to handle them.
-const fn ours_to_restore(number: i32) -> bool {
-    number != Signal::PIPE.as_raw() && number != 32 && number != 33
-}
-
-const fn bit(number: i32) -> u64 {
-    1 << (number - 1)
-}
-
 /// The `SigIgn` mask of a `/proc/<pid>/status`; empty when there is none.
 fn ignored_signals(status: &str) -> u64 {
     status
@@ -44,6 +38,10 @@ fn ignored_signals(status: &str) -> u64 {
         .find_map(|line| line.strip_prefix("SigIgn:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .unwrap_or(0)
+}
+
+fn signals_in(mask: u64) -> impl Iterator<Item = i32> {
+    (1..=64).filter(move |number| mask & (1 << (number - 1)) != 0)
 }
 
 /// Has the kernel kill this process when the thread that started it ends.
@@ -71,6 +69,13 @@ mod tests {
             ("", 0),
         ] {
             assert_eq!(ignored_signals(status), mask, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn members_of_a_mask() {
+        for (mask, signals) in [(0, &[][..]), (1, &[1]), (0x8000_0000_0000_1000, &[13, 64])] {
+            assert_eq!(signals_in(mask).collect::<Vec<_>>(), signals, "{mask:x}");
         }
     }
 }
