@@ -138,13 +138,16 @@ impl<'a> Copier<'a> {
             exclude: self.request.exclude,
         };
         self.created.remove(&resolved.path);
-        tree::merge(
-            &mut self.writer,
-            filter,
-            from,
-            (resolved.dir, resolved.path),
-            Top::MtimeOnly,
-        )
+        let before = self.writer.copied.written.len();
+        let name = from.path.display_absolute();
+        let target = (resolved.dir, resolved.path);
+        let seen = tree::merge(&mut self.writer, filter, from, target, Top::MtimeOnly)?;
+        // The directory itself is always among what was written.
+        let nothing = self.writer.copied.written.len() <= before + 1;
+        if let (true, true, Some(ignore)) = (nothing, seen > 0, self.request.source.ignore()) {
+            (self.writer.warn)(&format!("all of {name} is excluded by {}", ignore.name));
+        }
+        Ok(())
     }
 
     fn copy_entry(&mut self, entry: Entry<'_>, name: &[u8]) -> Result<(), CopyError> {

@@ -263,6 +263,7 @@ impl<'a> Source<'a> {
             .unwrap_or_default();
         let nearest = names
             .iter()
+            .filter(|name| *name != missing)
             .map(|name| (distance(missing, name), name))
             .min()
             .filter(|(distance, _)| *distance <= missing.len().div_ceil(3));

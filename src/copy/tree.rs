@@ -60,6 +60,8 @@ struct Merge<'w, 'a> {
     /// The rootfs itself, should it lie inside the source.
     own_root: ((u32, u32), u64),
     stack: Vec<Frame>,
+    /// Entries met in the source, whether copied or not.
+    seen: usize,
 }
 
 /// Whether an entry is copied.
@@ -70,14 +72,15 @@ enum Verdict {
     LeftOut,
 }
 
-/// Copies the entries of `from` into the directory `target`, and gives that the metadata that `top` says.
+/// Copies the entries of `from` into the directory `target`, and gives that the metadata that `top` says. Returns how
+/// many entries it met, those left out included.
 pub(super) fn merge<'a>(
     writer: &mut Writer<'a>,
     filter: Filter<'a>,
     from: From<'_>,
     target: (Dir, RootfsPath),
     top: Top,
-) -> Result<(), CopyError> {
+) -> Result<usize, CopyError> {
     let root = writer.rootfs.root().metadata();
     let root = root.map_err(|source| CopyError::write("stat", &RootfsPath::root(), source))?;
     let hits = filter.ignore.map(|ignore| ignore.judge_path(from.path).hits);
@@ -100,8 +103,10 @@ pub(super) fn merge<'a>(
         mount: from.mount,
         own_root: (root.device, root.inode),
         stack: vec![frame],
+        seen: 0,
     };
-    merge.run(top)
+    merge.run(top)?;
+    Ok(merge.seen)
 }
 
 impl Merge<'_, '_> {
@@ -118,6 +123,7 @@ impl Merge<'_, '_> {
     /// Copies the entry `name` of the uppermost frame, or puts it on top if it is a directory.
     fn visit(&mut self, name: &[u8]) -> Result<(), CopyError> {
         self.writer.cancel.check()?;
+        self.seen += 1;
         let Some(frame) = self.stack.last() else {
             return Ok(());
         };

@@ -80,12 +80,18 @@ pub(super) struct Writer<'a> {
     pub cancel: &'a Cancel,
     pub warn: &'a dyn Fn(&str),
     pub copied: Copied,
-    links: HashMap<((u32, u32), u64), Linked>,
+    links: HashMap<SourceFile, Linked>,
+    /// Which of them an inode of the rootfs is the copy of.
+    linked: HashMap<u64, SourceFile>,
     buffer: Vec<u8>,
     xattrs_refused: bool,
 }
 
+/// Device and inode at the source.
+type SourceFile = ((u32, u32), u64);
+
 /// The copy of a file that has several names at the source.
+#[derive(Clone)]
 struct Linked {
     path: RootfsPath,
     inode: u64,
@@ -116,6 +122,7 @@ impl<'a> Writer<'a> {
             warn,
             copied: Copied::default(),
             links: HashMap::new(),
+            linked: HashMap::new(),
             buffer: Vec::new(),
             xattrs_refused: false,
         }
@@ -138,7 +145,9 @@ impl<'a> Writer<'a> {
                 path: target.path.clone(),
                 inode,
             };
-            self.links.insert((entry.metadata.device, entry.metadata.inode), linked);
+            let source = (entry.metadata.device, entry.metadata.inode);
+            self.links.insert(source, linked);
+            self.linked.insert(inode, source);
         }
         self.copied.written.push(target.path.clone());
         Ok(())
@@ -221,7 +230,8 @@ impl<'a> Writer<'a> {
 
     /// Makes the target another name of an earlier copy of the same file. No if there is none any more.
     fn link(&mut self, entry: Entry<'_>, target: Target<'_>) -> Result<bool, CopyError> {
-        let Some(linked) = self.links.get(&(entry.metadata.device, entry.metadata.inode)) else {
+        let source = (entry.metadata.device, entry.metadata.inode);
+        let Some(linked) = self.links.get(&source).cloned() else {
             return Ok(false);
         };
         let Some((parent, name)) = linked.path.split_last() else {
@@ -236,7 +246,7 @@ impl<'a> Writer<'a> {
             return Ok(false);
         }
         if linked.path != *target.path {
-            replace(target, "link", || {
+            self.replace(target, "link", || {
                 target.dir.create_hard_link(target.name, &parent, &name)
             })?;
             self.copied.written.push(target.path.clone());
@@ -247,7 +257,7 @@ impl<'a> Writer<'a> {
     fn copy_file(&mut self, entry: Entry<'_>, target: Target<'_>) -> Result<u64, CopyError> {
         let from = entry.dir.open_file(entry.name);
         let mut from = from.map_err(|source| CopyError::read("open", entry.path, source))?;
-        let mut to = replace(target, "create", || target.dir.create_file(target.name, 0o600))?;
+        let mut to = self.replace(target, "create", || target.dir.create_file(target.name, 0o600))?;
         let known = self.known.and_then(|known| known.get(entry.metadata.inode));
         let taken = if entry.metadata.size > FINGERPRINTED || known.is_some() {
             self.copy_range((&mut from, entry.path), (&mut to, target.path))?
@@ -261,7 +271,7 @@ impl<'a> Writer<'a> {
     }
 
     fn write_file(&mut self, content: &[u8], attributes: Attributes, target: Target<'_>) -> Result<u64, CopyError> {
-        let mut to = replace(target, "create", || target.dir.create_file(target.name, 0o600))?;
+        let mut to = self.replace(target, "create", || target.dir.create_file(target.name, 0o600))?;
         to.write_all(content)
             .map_err(|source| CopyError::write("write", target.path, source))?;
         self.finish_file(&to, attributes, &Xattrs::new(), target, |set| {
@@ -306,7 +316,7 @@ impl<'a> Writer<'a> {
     fn copy_symlink(&mut self, entry: Entry<'_>, target: Target<'_>) -> Result<u64, CopyError> {
         let link = entry.dir.read_link(entry.name);
         let link = link.map_err(|source| CopyError::read("read symlink", entry.path, source))?;
-        replace(target, "create symlink", || {
+        self.replace(target, "create symlink", || {
             target.dir.create_symlink(target.name, &link)
         })?;
         self.finish_other(&link, entry, target)
@@ -314,7 +324,7 @@ impl<'a> Writer<'a> {
 
     fn copy_node(&mut self, entry: Entry<'_>, target: Target<'_>) -> Result<u64, CopyError> {
         let metadata = entry.metadata;
-        replace(target, "create", || {
+        self.replace(target, "create", || {
             target.dir.create_node(target.name, metadata.kind, 0o600, metadata.rdev)
         })?;
         self.finish_other(&[], entry, target)
@@ -341,6 +351,39 @@ impl<'a> Writer<'a> {
         let inode = there.map_or(0, |there| there.inode);
         self.fingerprints.insert(inode, Fingerprint::of(content, &set));
         Ok(inode)
+    }
+
+    /// Makes the target with `make`, after removing what is in the way. A directory is never removed.
+    fn replace<T>(
+        &mut self,
+        target: Target<'_>,
+        operation: &'static str,
+        mut make: impl FnMut() -> io::Result<T>,
+    ) -> Result<T, CopyError> {
+        let error = |operation| move |source: io::Error| CopyError::write(operation, target.path, source);
+        match make() {
+            Err(found) if found.kind() == io::ErrorKind::AlreadyExists => {}
+            answer => return answer.map_err(error(operation)),
+        }
+        if let Some(there) = target.dir.stat(target.name).map_err(error("stat"))? {
+            if there.is_dir() {
+                return Err(CopyError::DirectoryInTheWay {
+                    path: target.path.clone(),
+                });
+            }
+            target.dir.remove_file(target.name).map_err(error("remove"))?;
+            self.forget_link(there.inode, target.path);
+        }
+        make().map_err(error(operation))
+    }
+
+    /// The next file may get the inode number of the one that was removed, and must not be taken for it.
+    fn forget_link(&mut self, inode: u64, path: &RootfsPath) {
+        let Some(source) = self.linked.get(&inode) else { return };
+        if self.links.get(source).is_some_and(|linked| linked.path == *path) {
+            self.links.remove(source);
+            self.linked.remove(&inode);
+        }
     }
 
     fn attributes(&self, metadata: &Metadata) -> Attributes {
@@ -432,26 +475,4 @@ impl<'a> Writer<'a> {
             }
         }
     }
-}
-
-/// Makes the target with `make`, after removing what is in the way. A directory is never removed.
-fn replace<T>(
-    target: Target<'_>,
-    operation: &'static str,
-    mut make: impl FnMut() -> io::Result<T>,
-) -> Result<T, CopyError> {
-    let error = |operation| move |source: io::Error| CopyError::write(operation, target.path, source);
-    match make() {
-        Err(found) if found.kind() == io::ErrorKind::AlreadyExists => {}
-        answer => return answer.map_err(error(operation)),
-    }
-    if let Some(there) = target.dir.stat(target.name).map_err(error("stat"))? {
-        if there.is_dir() {
-            return Err(CopyError::DirectoryInTheWay {
-                path: target.path.clone(),
-            });
-        }
-        target.dir.remove_file(target.name).map_err(error("remove"))?;
-    }
-    make().map_err(error(operation))
 }
