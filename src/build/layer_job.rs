@@ -114,7 +114,7 @@ impl LayerTask {
     fn write(&self, read: impl FnOnce(Fingerprints) + Send) -> Result<(Layer, Blob), Problem> {
         let mut blob = self.blobs.create()?;
         let mut warn = |warning: crate::layer::WriteWarning| {
-            self.progress.event(Event::Warning(&format!("{warning:?}")));
+            self.progress.event(Event::Warning(&warning.to_string()));
         };
         let written = crate::layer::write(
             &self.changes,
@@ -123,10 +123,10 @@ impl LayerTask {
             &mut blob,
             &self.cancel,
             &mut warn,
+            read,
         )
         .map_err(Problem::WriteLayer)?;
         let layer = describe(&written);
-        read(written.fingerprints);
         let blob = blob.commit(layer.descriptor.clone())?;
         let (stage, number, of) = &self.step;
         let step = StepRef { stage, number: *number, of: *of };

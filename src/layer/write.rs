@@ -47,8 +47,6 @@ pub struct WrittenLayer {
     pub uncompressed_size: u64,
     /// How the tar is compressed.
     pub compression: Compression,
-    /// Fingerprints of the files whose content was read, for [`crate::snapshot::Index::learn`].
-    pub fingerprints: Fingerprints,
 }
 
 /// Why no layer could be written.
@@ -128,6 +126,9 @@ pub enum WriteWarning {
 ///
 /// The same files give the same bytes, whatever the machine, its clock and its number of cores.
 ///
+/// `read` gets the fingerprints of the files as soon as all have been read, while the last of them are still being
+/// compressed: from then on the rootfs may change.
+///
 /// # Errors
 /// [`WriteError`]; what was written to `sink` until then is no layer.
 pub fn write(
@@ -137,14 +138,16 @@ pub fn write(
     sink: impl Write + Send,
     cancel: &Cancel,
     warn: &mut dyn FnMut(WriteWarning),
+    read: impl FnOnce(Fingerprints),
 ) -> Result<WrittenLayer, WriteError> {
-    let (fingerprints, compressed) = compress(options.encoding, options.threads, cancel, sink, |input| {
+    let ((), compressed) = compress(options.encoding, options.threads, cancel, sink, |input| -> Result<(), WriteError> {
         let mut emitter = Emitter::new(rootfs, options, input, cancel, warn)?;
         for change in emission_order(changes) {
             cancel.check()?;
             emitter.emit(change)?;
         }
-        emitter.finish()
+        read(emitter.finish()?);
+        Ok(())
     })?;
     Ok(WrittenLayer {
         diff_id: compressed.diff_id,
@@ -152,7 +155,6 @@ pub fn write(
         size: compressed.size,
         uncompressed_size: compressed.uncompressed_size,
         compression: options.encoding.compression(),
-        fingerprints,
     })
 }
 
