@@ -16,7 +16,8 @@ use serde::Deserialize;
 use super::challenge::{self, Bearer, Challenge};
 use super::credentials::{Credential, Credentials, Secret};
 use super::error::{Identity, RegistryError, redact};
-use super::transport::{Body, Direction, Request, Response, Transport, is_internal};
+use super::message::{Body, Request, Response};
+use super::transport::{Direction, Transport, is_internal};
 
 const CLIENT_ID: &str = "rbuild";
 const MAX_TOKEN_ANSWER: u64 = 64 << 10;

@@ -6,18 +6,17 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError, mpsc};
-use std::thread;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
+
+use super::helper;
 
 /// Docker Hub's key in `config.json`, older than registries with names.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -27,7 +26,6 @@ const HUB_NAMES: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker
 const TOKEN_USER: &str = "<token>";
 
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_HELPER_OUTPUT: u64 = 64 << 10;
 
 /// Where credentials may be, as the environment says.
 #[derive(Clone, Default)]
@@ -268,7 +266,7 @@ impl Credentials {
         let program = self
             .find_helper(name)
             .ok_or_else(|| problem("is not in PATH".to_owned()))?;
-        let output = run_helper(&program, server, self.helper_timeout).map_err(problem)?;
+        let output = helper::run(&program, server, self.helper_timeout).map_err(problem)?;
         match output.succeeded {
             true => parse_helper_answer(&output.text).map_err(|text| problem(text.to_owned())),
             false if is_not_found(&output.text) => Ok(None),
@@ -492,57 +490,6 @@ fn store_servers(registry: &str) -> Vec<String> {
     }
 }
 
-struct HelperOutput {
-    succeeded: bool,
-    text: String,
-}
-
-/// Its own process group, so that nothing of it outlives the time it has.
-fn run_helper(program: &Path, server: &str, timeout: Duration) -> Result<HelperOutput, String> {
-    let mut child = Command::new(program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .map_err(|error| format!("cannot be run: {error}"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input says so by what it answers.
-        let _ = stdin.write_all(server.as_bytes());
-    }
-    let text = read_output(&mut child, timeout);
-    if text.is_none() {
-        kill_group(&child);
-    }
-    let status = child.wait().map_err(|error| format!("cannot be waited for: {error}"))?;
-    let text = text.ok_or_else(|| format!("gave no answer within {} s", timeout.as_secs()))?;
-    Ok(HelperOutput {
-        succeeded: status.success(),
-        text,
-    })
-}
-
-fn read_output(child: &mut Child, timeout: Duration) -> Option<String> {
-    let stdout = child.stdout.take()?;
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What could not be read is not there to be parsed.
-        let _ = stdout.take(MAX_HELPER_OUTPUT).read_to_end(&mut bytes);
-        let _ = sender.send(bytes);
-    });
-    let bytes = receiver.recv_timeout(timeout).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn kill_group(child: &Child) {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-        // It may have ended in this moment.
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-    }
-}
-
 fn parse_helper_answer(text: &str) -> Result<Option<Credential>, &'static str> {
     let answer: Map<String, Value> = serde_json::from_str(text).map_err(|_| "answered something that is not JSON")?;
     let text = |name| {
@@ -571,6 +518,7 @@ fn is_not_found(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::*;
 

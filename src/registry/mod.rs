@@ -12,9 +12,12 @@
 
 mod auth;
 mod challenge;
+mod choice;
 mod credentials;
 mod error;
+mod helper;
 mod location;
+mod message;
 mod mirror;
 mod options;
 mod pull;
@@ -33,7 +36,8 @@ use reqwest::header::WARNING;
 use reqwest::{Method, Url};
 
 use self::auth::{Access, Authenticator};
-use self::transport::{Request, Response, Transport};
+use self::message::{Request, Response};
+use self::transport::Transport;
 use crate::cancel::Cancel;
 use crate::oci::{Digest, Reference};
 use crate::progress::{Event, Progress, Transfer};

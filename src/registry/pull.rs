@@ -9,9 +9,10 @@ use reqwest::header::{
 use reqwest::{Method, Url};
 
 use super::auth::Access;
+use super::choice::rank;
 use super::error::RequestLine;
+use super::message::{Body, Response};
 use super::mirror::{self, Place, PlaceKind, Places};
-use super::transport::{Body, Response};
 use super::{Client, Inner, Meter, RegistryError};
 use crate::oci::{
     Descriptor, Digest, Digester, Document, ImageConfig, Index, Manifest, ManifestFormat, Platform, Raw, Reference,
@@ -525,35 +526,6 @@ fn is_config(descriptor: &Descriptor) -> bool {
             media_type.as_str(),
             "application/octet-stream" | "application/json" | ""
         )
-}
-
-/// The entries that may run on `wanted`, best first, then those that do not say what they run on. The others are added
-/// to `available`.
-fn rank<'i>(index: &'i Index, wanted: &Platform, available: &mut Vec<String>) -> Vec<&'i Descriptor> {
-    let mut ranked = Vec::new();
-    for entry in index.manifests.iter().filter(|entry| is_image(entry)) {
-        match &entry.platform {
-            None => ranked.push((usize::MAX, entry)),
-            Some(platform) => match wanted.preference(platform) {
-                Some(rank) => ranked.push((rank, entry)),
-                None => available.push(platform.to_string()),
-            },
-        }
-    }
-    ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, entry)| entry).collect()
-}
-
-/// An index also holds attestations, signatures and whatever else people put there.
-fn is_image(entry: &Descriptor) -> bool {
-    let media_type = entry.media_type.to_string();
-    let mut known = [ManifestFormat::Oci, ManifestFormat::Docker]
-        .into_iter()
-        .flat_map(|format| [format.manifest_type(), format.index_type()]);
-    known.any(|known| known.to_string() == media_type)
-        && entry.artifact_type.is_none()
-        && !entry.annotations.contains_key("vnd.docker.reference.type")
-        && !entry.platform.as_ref().is_some_and(Platform::is_unknown)
 }
 
 /// Whether a partial answer continues where we are: `bytes 5-9/10`, or `*` for an unknown size.

@@ -13,7 +13,7 @@ use reqwest::{Method, Url};
 use super::auth::Access;
 use super::error::host_of;
 use super::location::{self, LocationError};
-use super::transport::{Body, Reopen, Request, Response};
+use super::message::{Body, Reopen, Request, Response};
 use super::{Client, Inner, Meter, RegistryError, same_registry};
 use crate::cancel::Cancel;
 use crate::oci::{Descriptor, Digest, MediaType, Reference};
