@@ -120,7 +120,10 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit code: {code}"),
-            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::Signal(signal) => match signal_hook::low_level::signal_name(*signal) {
+                Some(name) => write!(f, "killed by signal {signal} ({name})"),
+                None => write!(f, "killed by signal {signal}"),
+            },
         }
     }
 }
@@ -151,8 +154,9 @@ mod tests {
         for (exit, code, text) in [
             (Exit::Code(0), 0, "exit code: 0"),
             (Exit::Code(3), 3, "exit code: 3"),
-            (Exit::Signal(9), 137, "killed by signal 9"),
-            (Exit::Signal(15), 143, "killed by signal 15"),
+            (Exit::Signal(9), 137, "killed by signal 9 (SIGKILL)"),
+            (Exit::Signal(15), 143, "killed by signal 15 (SIGTERM)"),
+            (Exit::Signal(40), 168, "killed by signal 40"),
         ] {
             assert_eq!((exit.code(), exit.to_string().as_str()), (code, text));
             assert_eq!(exit.success(), code == 0);

@@ -104,7 +104,7 @@ fn enter_empty_root() -> Result<(), CallError> {
 }
 
 fn fill_dev() -> Result<(), CallError> {
-    mount_new("tmpfs", "/dev", MountFlags::NOSUID, "mode=755,size=64k")?;
+    mount_new("tmpfs", "/dev", MountFlags::NOSUID, "mode=755,size=64m")?;
     DEVICES
         .iter()
         .try_for_each(|(path, major, minor)| make_device(path, *major, *minor))?;

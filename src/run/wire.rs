@@ -100,6 +100,8 @@ pub(super) fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T>
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
     #[test]
@@ -130,6 +132,31 @@ mod tests {
             receive::<Report>(&mut from).unwrap_err().kind(),
             io::ErrorKind::UnexpectedEof
         );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_survive() {
+        let odd = OsString::from_vec(b"a\xff\n\x01".to_vec());
+        let command = Command {
+            argv: vec![odd.clone()],
+            env: vec![(odd.clone(), odd.clone())],
+            cwd: odd.clone(),
+            uid: u32::MAX,
+            gid: 0,
+            groups: vec![1, 2],
+            capabilities: u64::MAX,
+        };
+        let request = Request {
+            root: Root::Directory(odd.clone()),
+            hostname: odd.clone(),
+            resolv_conf: Some(b"\0\xff".to_vec()),
+            hosts: None,
+            command: Some(command),
+        };
+        let mut bytes = Vec::new();
+        send(&mut bytes, &request).unwrap();
+        let received: Request = receive(bytes.as_slice()).unwrap();
+        assert_eq!(format!("{received:?}"), format!("{request:?}"));
     }
 
     #[test]
