@@ -8,7 +8,9 @@
 //! ```
 
 pub mod cancel;
+pub mod layer;
 pub mod oci;
 pub mod progress;
 pub mod rootfs;
 pub mod snapshot;
+mod sys;
