@@ -6,24 +6,36 @@
 //!    step ─run | copy─▶ changed rootfs ─snapshot─▶ change set ─layer::write─▶ layer ─▶ store
 //!    base + layers + config ─image─▶ manifest ─export─▶ registry, layout, archive
 //! ```
+//!
+//! The modules, in the order in which a build passes through them:
+//!
+//! - values: [`oci`] is the vocabulary of images, [`dockerfile`] the language, [`plan`] its meaning, [`image`] their sum.
+//! - the machine: [`rootfs`] is a tree that paths cannot leave, [`run`] executes a process in one, [`users`] says
+//!   as whom.
+//! - content: [`context`] and [`copy`] bring files into a rootfs, [`snapshot`] finds what a step changed, [`layer`]
+//!   turns that into a blob and back, [`store`] keeps blobs.
+//! - the network: [`registry`] pulls and pushes.
+//! - drivers: [`build`] executes a plan, [`export`] brings the image to its destinations, [`cli`] is the program.
+//! - everywhere: [`progress`] tells whoever watches, [`cancel`] ends a build early, [`diagnostic`] is how an error is
+//!   shown.
 
 pub mod build;
 pub mod cancel;
-pub mod export;
-pub mod image;
-pub mod dockerfile;
 pub mod cli;
-pub mod layer;
-pub mod diagnostic;
 pub mod context;
 pub mod copy;
+pub mod diagnostic;
+pub mod dockerfile;
+pub mod export;
+pub mod image;
+pub mod layer;
 pub mod oci;
 pub mod plan;
 pub mod progress;
-pub mod rootfs;
-pub mod snapshot;
 pub mod registry;
-pub mod store;
+pub mod rootfs;
 pub mod run;
+pub mod snapshot;
+pub mod store;
 mod sys;
 pub mod users;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::{BuildError, Problem};
 use super::fetch::Fetcher;
 use crate::cancel::Cancel;
-use crate::layer::Applier;
+use crate::layer::{Applier, LayerKind, Limits};
 use crate::oci::{DiffId, MediaTypeExt as _};
 use crate::plan::{BaseConfig, BaseConfigs, ImageKey, ImageNeed};
 use crate::progress::{Event, Progress};
@@ -105,7 +105,9 @@ pub(crate) fn unpack(
             return Err(crate::image::ImageError::NotALayer { digest, media_type: layer.media_type.to_string() }.into());
         }
         let incoming = fetcher.fetch(&image.reference, layer)?;
-        let applied = Applier::new(rootfs, fingerprints, &warn, cancel).apply(incoming.reader()).map_err(|source| {
+        let applied = Applier::new(rootfs, Limits::default(), fingerprints, &warn, cancel)
+            .apply(incoming.reader(), LayerKind::of(layer))
+            .map_err(|source| {
             Problem::Unpack { reference: image.reference.clone(), layer: layer.digest, source }
         })?;
         check_diff_id(image, layer.digest, *expected, applied.diff_id)?;

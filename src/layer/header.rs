@@ -1,308 +1,269 @@
-//! One tar entry as bytes, up to its content.
+//! One 512-byte header: checksum, dialect, fields.
 //!
-//! Invariant: one dialect. A plain ustar header where everything fits, otherwise a PAX header before
-//! it; never GNU's `L` and `K`, never base-256 numbers. All readers in use know these two.
+//! The layout comes from the `tar` crate. Its number parsers do not: they refuse blank fields, which
+//! old archives have, and take negative base-256 numbers for huge ones.
 
-use tar::{EntryType, Header};
+use tar::Header;
 
-use crate::rootfs::xattr::Xattrs;
+use crate::rootfs::Timestamp;
 
-/// Size of a tar record; headers and contents are padded to it.
-pub(super) const RECORD: usize = 512;
+/// Bytes of a block; headers are one, content is padded to it.
+pub(super) const BLOCK: usize = 512;
 
-/// The largest number in eleven octal digits: sizes and times.
-const MAX_11_DIGITS: u64 = 0o777_7777_7777;
-/// The largest number in seven octal digits: owners and device numbers.
-const MAX_7_DIGITS: u32 = 0o777_7777;
+/// A header whose checksum is right.
+#[derive(Debug, Clone)]
+pub(super) struct TarHeader(Header);
 
-/// What a header says.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'a> {
-    /// Path from the root of the layer; of a directory with a slash at the end.
-    pub(super) path: &'a [u8],
-    pub(super) kind: EntryType,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) size: u64,
-    pub(super) mtime: i64,
-    /// Target of a hard link or symlink.
-    pub(super) link: &'a [u8],
-    /// Major and minor number of a device node.
-    pub(super) device: (u32, u32),
-    pub(super) xattrs: &'a Xattrs,
+/// A field that is not what its place says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct BadField(pub(super) &'static str);
+
+/// Whether a block ends the archive.
+pub(super) fn is_zero(block: &[u8; BLOCK]) -> bool {
+    block.iter().all(|byte| *byte == 0)
 }
 
-/// Numbers that neither ustar nor PAX can hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("device number {major}:{minor} does not fit into a tar header")]
-pub struct DeviceError {
-    major: u32,
-    minor: u32,
+impl TarHeader {
+    /// Reads a block that is not zero.
+    pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Self, BadField> {
+        let mut header = Header::from_byte_slice(block).clone();
+        verify_checksum(block, &header)?;
+        // Some writers leave the version zero; the crate's views want POSIX's "00" and GNU's " ".
+        let version: &[u8] = match &block[257..263] {
+            b"ustar\0" => b"00",
+            b"ustar " => b" \0",
+            _ => &block[263..265],
+        };
+        header.as_mut_bytes()[263..265].copy_from_slice(version);
+        Ok(Self(header))
+    }
+
+    /// The type byte.
+    pub(super) fn type_byte(&self) -> u8 {
+        self.0.as_old().linkflag[0]
+    }
+
+    /// The path in the header itself.
+    pub(super) fn path(&self) -> Vec<u8> {
+        let name = until_nul(&self.0.as_old().name);
+        let prefix = self.0.as_ustar().map_or(&[][..], |ustar| until_nul(&ustar.prefix));
+        if prefix.is_empty() {
+            return name.to_vec();
+        }
+        [prefix, b"/", name].concat()
+    }
+
+    /// The link target in the header itself.
+    pub(super) fn link(&self) -> Vec<u8> {
+        until_nul(&self.0.as_old().linkname).to_vec()
+    }
+
+    /// Bytes of content in the archive.
+    pub(super) fn size(&self) -> Result<u64, BadField> {
+        unsigned(&self.0.as_old().size, "size")
+    }
+
+    /// Permission bits; others that old archives have are dropped.
+    pub(super) fn mode(&self) -> Result<u32, BadField> {
+        // The mask leaves 12 bits.
+        Ok((number(&self.0.as_old().mode).ok_or(BadField("mode"))? & 0o7777) as u32)
+    }
+
+    pub(super) fn uid(&self) -> Result<u64, BadField> {
+        unsigned(&self.0.as_old().uid, "uid")
+    }
+
+    pub(super) fn gid(&self) -> Result<u64, BadField> {
+        unsigned(&self.0.as_old().gid, "gid")
+    }
+
+    pub(super) fn mtime(&self) -> Result<Timestamp, BadField> {
+        let seconds = number(&self.0.as_old().mtime).ok_or(BadField("mtime"))?;
+        Ok(Timestamp::from_seconds(seconds))
+    }
+
+    /// Major and minor number; zero where the dialect has none.
+    pub(super) fn device(&self) -> Result<(u32, u32), BadField> {
+        let (major, minor) = match (self.0.as_ustar(), self.0.as_gnu()) {
+            (Some(ustar), _) => (&ustar.dev_major, &ustar.dev_minor),
+            (_, Some(gnu)) => (&gnu.dev_major, &gnu.dev_minor),
+            _ => return Ok((0, 0)),
+        };
+        let part = |field: &[u8], name| u32::try_from(unsigned(field, name)?).map_err(|_| BadField(name));
+        Ok((part(major, "device major")?, part(minor, "device minor")?))
+    }
+
+    /// The old GNU sparse map in this header: pieces, logical size, and whether blocks with more follow.
+    pub(super) fn sparse(&self) -> Result<(Vec<(u64, u64)>, u64, More), BadField> {
+        let gnu = self.0.as_gnu().ok_or(BadField("magic"))?;
+        let pieces = sparse_pieces(&gnu.sparse)?;
+        Ok((
+            pieces,
+            unsigned(&gnu.realsize, "real size")?,
+            More::of(gnu.isextended[0]),
+        ))
+    }
 }
 
-impl Entry<'_> {
-    /// Appends the header, preceded by a PAX header if it needs one, to `out`.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), DeviceError> {
-        let (major, minor) = self.device;
-        if major > MAX_7_DIGITS || minor > MAX_7_DIGITS {
-            return Err(DeviceError { major, minor });
-        }
-        let records = self.pax_records();
-        if !records.is_empty() {
-            encode_pax(self.path, &records, out);
-        }
-        self.encode_ustar(out);
+/// Whether another block of a sparse map follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum More {
+    Follows,
+    Done,
+}
+
+impl More {
+    const fn of(flag: u8) -> Self {
+        if flag == 0 { Self::Done } else { Self::Follows }
+    }
+}
+
+/// A block that continues an old GNU sparse map.
+pub(super) fn sparse_extension(block: &[u8; BLOCK]) -> Result<(Vec<(u64, u64)>, More), BadField> {
+    let mut extension = tar::GnuExtSparseHeader::new();
+    extension.as_mut_bytes().copy_from_slice(block);
+    let more = More::of(extension.isextended[0]);
+    Ok((sparse_pieces(extension.sparse())?, more))
+}
+
+fn sparse_pieces(headers: &[tar::GnuSparseHeader]) -> Result<Vec<(u64, u64)>, BadField> {
+    let used = headers
+        .iter()
+        .filter(|header| header.offset[0] != 0 || header.numbytes[0] != 0);
+    used.map(|header| {
+        Ok((
+            unsigned(&header.offset, "sparse offset")?,
+            unsigned(&header.numbytes, "sparse length")?,
+        ))
+    })
+    .collect()
+}
+
+/// Old writers summed signed bytes.
+fn verify_checksum(block: &[u8; BLOCK], header: &Header) -> Result<(), BadField> {
+    let bad = BadField("checksum");
+    let expected = number(&header.as_old().cksum).ok_or(bad)?;
+    let bytes = || {
+        block
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte })
+    };
+    let unsigned: i64 = bytes().map(i64::from).sum();
+    let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
+    if expected == unsigned || expected == signed {
         Ok(())
-    }
-
-    /// What ustar cannot say, sorted by key.
-    fn pax_records(&self) -> Vec<u8> {
-        let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        let mut record = |key: &str, value: Vec<u8>| records.push((key.as_bytes().to_vec(), value));
-        if split_path(self.path).is_none() {
-            record("path", self.path.to_vec());
-        }
-        if self.link.len() > 100 || !self.link.is_ascii() {
-            record("linkpath", self.link.to_vec());
-        }
-        let numbers = [
-            ("size", i128::from(self.size), MAX_11_DIGITS),
-            ("mtime", i128::from(self.mtime), MAX_11_DIGITS),
-            ("uid", i128::from(self.uid), MAX_7_DIGITS.into()),
-            ("gid", i128::from(self.gid), MAX_7_DIGITS.into()),
-        ];
-        for (key, value, max) in numbers {
-            if !(0..=i128::from(max)).contains(&value) {
-                record(key, value.to_string().into_bytes());
-            }
-        }
-        for (name, value) in self.xattrs {
-            records.push(([b"SCHILY.xattr.".as_slice(), name].concat(), value.clone()));
-        }
-        records.sort();
-        records.iter().flat_map(|(key, value)| pax_record(key, value)).collect()
-    }
-
-    fn encode_ustar(&self, out: &mut Vec<u8>) {
-        let mut header = empty_header(self.kind);
-        header.set_mode(self.mode);
-        // Values that do not fit are in the PAX header, which overrides these.
-        header.set_uid(Some(self.uid).filter(|id| *id <= MAX_7_DIGITS).unwrap_or(0).into());
-        header.set_gid(Some(self.gid).filter(|id| *id <= MAX_7_DIGITS).unwrap_or(0).into());
-        header.set_size(Some(self.size).filter(|size| *size <= MAX_11_DIGITS).unwrap_or(0));
-        let mtime = u64::try_from(self.mtime).ok().filter(|time| *time <= MAX_11_DIGITS);
-        header.set_mtime(mtime.unwrap_or(0));
-        if let Some(ustar) = header.as_ustar_mut() {
-            let (prefix, name) = split_path(self.path).unwrap_or((b"", self.path));
-            fill(&mut ustar.name, name);
-            fill(&mut ustar.prefix, prefix);
-            fill(&mut ustar.linkname, self.link);
-            ustar.set_device_major(self.device.0);
-            ustar.set_device_minor(self.device.1);
-        }
-        header.set_cksum();
-        out.extend_from_slice(header.as_bytes());
+    } else {
+        Err(bad)
     }
 }
 
-/// Zeros that fill `size` bytes of content up to a whole record.
-pub(super) fn padding(size: u64) -> &'static [u8] {
-    const ZEROS: [u8; RECORD] = [0; RECORD];
-    // The remainder is below 512 and fits anywhere.
-    let used = (size % RECORD as u64) as usize;
-    if used == 0 { &[] } else { &ZEROS[used..] }
+fn until_nul(field: &[u8]) -> &[u8] {
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    &field[..end]
 }
 
-fn empty_header(kind: EntryType) -> Header {
-    let mut header = Header::new_ustar();
-    header.set_entry_type(kind);
-    header
+fn unsigned(field: &[u8], name: &'static str) -> Result<u64, BadField> {
+    let value = number(field).ok_or(BadField(name))?;
+    u64::try_from(value).map_err(|_| BadField(name))
 }
 
-/// A header of type `x` with `records` as its content.
-fn encode_pax(path: &[u8], records: &[u8], out: &mut Vec<u8>) {
-    let mut header = empty_header(EntryType::XHeader);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(records.len() as u64);
-    if let Some(ustar) = header.as_ustar_mut() {
-        fill(&mut ustar.name, &pax_name(path));
-        ustar.set_device_major(0);
-        ustar.set_device_minor(0);
+/// Octal between spaces and zero bytes, or base-256 if the top bit is set; blank is zero.
+fn number(field: &[u8]) -> Option<i64> {
+    match field.first() {
+        Some(first) if first & 0x80 != 0 => base256(field),
+        _ => octal(field),
     }
-    header.set_cksum();
-    out.extend_from_slice(header.as_bytes());
-    out.extend_from_slice(records);
-    out.extend_from_slice(padding(records.len() as u64));
 }
 
-/// A name for people who list the archive with a reader that knows no PAX.
-fn pax_name(path: &[u8]) -> Vec<u8> {
-    let last = path
-        .split(|b| *b == b'/')
-        .rfind(|name| !name.is_empty())
-        .unwrap_or(b".");
-    let ascii = last.iter().filter(|b| b.is_ascii_graphic()).take(80);
-    b"PaxHeaders.0/".iter().chain(ascii).copied().collect()
+fn octal(field: &[u8]) -> Option<i64> {
+    let blank = |byte: &u8| matches!(byte, b' ' | 0);
+    let start = field.iter().position(|byte| !blank(byte)).unwrap_or(field.len());
+    let digits = field[start..].split(|byte| blank(byte)).next().unwrap_or_default();
+    let value = digits.iter().try_fold(0i64, |value, digit| match digit {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
+        _ => None,
+    });
+    // `12 34` is no number.
+    let rest = &field[start + digits.len()..];
+    value.filter(|_| rest.iter().all(|byte| blank(byte)))
 }
 
-/// `LENGTH KEY=VALUE\n`, where the length counts its own digits too.
-fn pax_record(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let rest = key.len() + value.len() + 3;
-    let mut length = rest + 1;
-    while rest + length.to_string().len() != length {
-        length = rest + length.to_string().len();
-    }
-    let mut record = length.to_string().into_bytes();
-    record.push(b' ');
-    record.extend_from_slice(key);
-    record.push(b'=');
-    record.extend_from_slice(value);
-    record.push(b'\n');
-    record
-}
-
-/// Prefix and name of a path as ustar holds it; `None` if it does not fit or is not ASCII.
-fn split_path(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    const NAME: usize = 100;
-    const PREFIX: usize = 155;
-    if !path.is_ascii() {
-        return None;
-    }
-    if path.len() <= NAME {
-        return Some((b"", path));
-    }
-    let end = path.len().min(PREFIX + 1);
-    // The slash at the end of a directory separates nothing.
-    let end = end.min(path.len() - 1);
-    let slash = path[..end].iter().rposition(|b| *b == b'/')?;
-    let (prefix, name) = (&path[..slash], &path[slash + 1..]);
-    (!prefix.is_empty() && name.len() <= NAME).then_some((prefix, name))
-}
-
-/// Copies as much of `bytes` as there is room for.
-fn fill(field: &mut [u8], bytes: &[u8]) {
-    for (to, from) in field.iter_mut().zip(bytes) {
-        *to = *from;
-    }
+/// Big-endian two's complement; the top bit is the marker, the next one the sign.
+fn base256(field: &[u8]) -> Option<i64> {
+    let negative = field[0] & 0x40 != 0;
+    let first = if negative { field[0] } else { field[0] & 0x7f };
+    let bytes = std::iter::once(first).chain(field[1..].iter().copied());
+    let start = i128::from(if negative { -1i8 } else { 0 });
+    let value = bytes.fold(Some(start), |value, byte| {
+        let value = (value? << 8) | i128::from(byte);
+        (i64::try_from(value).is_ok()).then_some(value)
+    })?;
+    i64::try_from(value).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn encode(change: impl FnOnce(&mut Entry<'_>)) -> Vec<u8> {
-        let xattrs = Xattrs::new();
-        let mut entry = Entry {
-            path: b"f",
-            kind: EntryType::Regular,
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            size: 0,
-            mtime: 0,
-            link: b"",
-            device: (0, 0),
-            xattrs: &xattrs,
-        };
-        change(&mut entry);
-        let mut out = Vec::new();
-        entry.encode(&mut out).unwrap();
-        out
-    }
-
-    fn has_pax(bytes: &[u8]) -> bool {
-        bytes[156] == b'x'
-    }
-
     #[test]
-    fn h36_pax_only_where_ustar_ends() {
-        let long = |length: usize| [vec![b'd'; 100], vec![b'/'], vec![b'f'; length]].concat();
-        let deep = |length: usize| {
-            b"d/"
-                .iter()
-                .copied()
-                .cycle()
-                .take(length - 1)
-                .chain([b'f'])
-                .collect::<Vec<u8>>()
-        };
-        for (name, bytes, expected) in [
-            ("uid 2097151", encode(|e| e.uid = 2_097_151), false),
-            ("uid 2097152", encode(|e| e.uid = 2_097_152), true),
-            ("gid 2097151", encode(|e| e.gid = 2_097_151), false),
-            ("gid 2097152", encode(|e| e.gid = 2_097_152), true),
-            ("size 8 GiB - 1", encode(|e| e.size = (8 << 30) - 1), false),
-            ("size 8 GiB", encode(|e| e.size = 8 << 30), true),
-            ("mtime -1", encode(|e| e.mtime = -1), true),
-            ("mtime max", encode(|e| e.mtime = 0o777_7777_7777), false),
-            ("mtime max + 1", encode(|e| e.mtime = 0o1_000_0000_0000), true),
-            ("path 100", encode(|e| e.path = &[b'f'; 100]), false),
-            ("path 101", encode(|e| e.path = &[b'f'; 101]), true),
-            ("path 101 + 100", encode(|e| e.path = &long(100)), false),
-            ("path 101 + 101", encode(|e| e.path = &long(101)), true),
-            ("path 255", encode(|e| e.path = &deep(255)), false),
-            ("path 256", encode(|e| e.path = &deep(256)), false),
-            ("path 258", encode(|e| e.path = &deep(258)), true),
-            ("path 4095", encode(|e| e.path = &deep(4095)), true),
-            (
-                "directory 101",
-                encode(|e| e.path = &[vec![b'd'; 100], vec![b'/']].concat()),
-                true,
-            ),
-            ("path not ASCII", encode(|e| e.path = "ä".as_bytes()), true),
-            ("link 100", encode(|e| e.link = &[b'l'; 100]), false),
-            ("link 101", encode(|e| e.link = &[b'l'; 101]), true),
-            ("link not ASCII", encode(|e| e.link = b"\xff"), true),
+    fn numbers_of_every_dialect() {
+        for (field, expected) in [
+            (&b"0000644\0"[..], Some(0o644)),
+            (b"   644 \0", Some(0o644)),
+            (b"644\0\0\0\0\0", Some(0o644)),
+            (b"00000000644 ", Some(0o644)),
+            (b"\0\0\0\0\0\0\0\0", Some(0)),
+            (b"        ", Some(0)),
+            (b"777777777777", Some(0o777_777_777_777)),
+            (b"12 34\0\0\0", None),
+            (b"0000008\0", None),
+            (b"-000001\0", None),
+            (b"\x80\0\0\0\0\0\0\x05", Some(5)),
+            (b"\x80\0\0\0\0\x20\0\0", Some(0x20_0000)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe", Some(-2)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xfe", Some(-2)),
+            (b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", Some(i64::MAX)),
+            (b"\x80\0\0\0\x80\0\0\0\0\0\0\0", None),
+            (b"\x80\0\0\x01\0\0\0\0\0\0\0\0", None),
         ] {
-            assert_eq!(has_pax(&bytes), expected, "{name}");
-        }
-        let xattrs = Xattrs::from([(b"user.a".to_vec(), b"1\n2\0".to_vec())]);
-        let mut out = Vec::new();
-        let entry = Entry {
-            xattrs: &xattrs,
-            path: b"f",
-            kind: EntryType::Regular,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            size: 0,
-            mtime: 0,
-            link: b"",
-            device: (0, 0),
-        };
-        entry.encode(&mut out).unwrap();
-        assert!(has_pax(&out));
-        assert!(out[RECORD..].starts_with(b"28 SCHILY.xattr.user.a=1\n2\0\n"));
-    }
-
-    #[test]
-    fn record_lengths_count_themselves() {
-        for length in [1, 5, 90, 95, 96, 97, 98, 985, 990, 995, 9990] {
-            let record = pax_record(b"k", &vec![b'v'; length]);
-            let digits = record.iter().position(|b| *b == b' ').unwrap();
-            let told: usize = std::str::from_utf8(&record[..digits]).unwrap().parse().unwrap();
-            assert_eq!(told, record.len());
+            assert_eq!(number(field), expected, "{}", field.escape_ascii());
         }
     }
 
     #[test]
-    fn devices_must_fit() {
-        let entry = Entry {
-            xattrs: &Xattrs::new(),
-            path: b"f",
-            kind: EntryType::Char,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            size: 0,
-            mtime: 0,
-            link: b"",
-            device: (1, 0o1000_0000),
+    fn checksum_may_be_signed() {
+        let mut header = Header::new_ustar();
+        header.as_old_mut().name[..2].copy_from_slice(&[0xc3, 0xa9]);
+        header.set_cksum();
+        let block = *header.as_bytes();
+        assert!(TarHeader::parse(&block).is_ok());
+        let unsigned = header.cksum().unwrap();
+        let mut signed = block;
+        signed[148..156].copy_from_slice(format!("{:06o}\0 ", unsigned - 512).as_bytes());
+        assert!(TarHeader::parse(&signed).is_ok());
+        let mut wrong = block;
+        wrong[0] = b'x';
+        assert_eq!(TarHeader::parse(&wrong).unwrap_err(), BadField("checksum"));
+    }
+
+    #[test]
+    fn the_prefix_is_a_posix_field() {
+        let block = |magic: &[u8; 8]| {
+            let mut header = Header::new_ustar();
+            header.as_mut_bytes()[257..265].copy_from_slice(magic);
+            header.as_mut_bytes()[..4].copy_from_slice(b"name");
+            header.as_mut_bytes()[345..348].copy_from_slice(b"dir");
+            header.set_cksum();
+            *header.as_bytes()
         };
-        assert!(entry.encode(&mut Vec::new()).is_err());
+        for (magic, expected) in [
+            (b"ustar\x0000", &b"dir/name"[..]),
+            (b"ustar\0\0\0", b"dir/name"),
+            (b"ustar  \0", b"name"),
+            (b"\0\0\0\0\0\0\0\0", b"name"),
+        ] {
+            assert_eq!(TarHeader::parse(&block(magic)).unwrap().path(), expected);
+        }
     }
 }

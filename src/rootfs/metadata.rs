@@ -61,7 +61,7 @@ impl Timestamp {
         }
     }
 
-    pub(super) fn to_timespec(self) -> rustix::fs::Timespec {
+    pub(crate) fn to_timespec(self) -> rustix::fs::Timespec {
         rustix::fs::Timespec {
             tv_sec: self.seconds,
             tv_nsec: self.nanoseconds.into(),

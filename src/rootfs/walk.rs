@@ -7,10 +7,10 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Dir, Name, RootfsError, RootfsPath, Timestamp};
+use super::{Dir, Metadata, Name, RootfsError, RootfsPath, Timestamp};
 
 /// The kernel's own limit on symlinks in one lookup.
 const MAX_SYMLINKS: usize = 40;
@@ -66,6 +66,8 @@ pub struct Resolved {
     pub path: RootfsPath,
     /// Directories that had to be made, topmost first.
     pub created: Vec<RootfsPath>,
+    /// Directories that one of those was made in, with their mtime from before.
+    pub changed: Vec<(RootfsPath, Timestamp)>,
 }
 
 /// Where a path leads: to a directory, or to a name in one that is or could become anything else.
@@ -94,6 +96,15 @@ impl Position<'_> {
 
     fn path(&self) -> RootfsPath {
         RootfsPath::from_components(self.stack.iter().map(|(_, name)| name.as_slice()))
+    }
+
+    /// The current directory and when it was last changed.
+    fn mtime(&self) -> Result<(RootfsPath, Timestamp), RootfsError> {
+        let path = self.path();
+        match Metadata::at(self.dir(), Name::new(b""), AtFlags::EMPTY_PATH) {
+            Ok(metadata) => Ok((path, metadata.mtime)),
+            Err(source) => Err(RootfsError::new("stat", &path, source)),
+        }
     }
 
     fn enter(&mut self, name: &[u8]) -> rustix::io::Result<()> {
@@ -153,6 +164,7 @@ pub(super) fn walk(
     };
     let mut pending = Pending::new(path);
     let mut created = Vec::new();
+    let mut changed = Vec::new();
     while let Some(name) = pending.components.pop() {
         if name == b".." {
             position.stack.pop();
@@ -162,7 +174,10 @@ pub(super) fn walk(
             Ok(()) => {}
             Err(Errno::NOENT) => match missing {
                 Missing::Fail => return Err(RootfsError::new("open directory", path, Errno::NOENT)),
-                Missing::Create(attributes) => created.push(make(&mut position, &name, attributes)?),
+                Missing::Create(attributes) => {
+                    changed.push(position.mtime()?);
+                    created.push(make(&mut position, &name, attributes)?);
+                }
             },
             // ENOTDIR for a symlink too, since it is not followed; ELOOP on some filesystems.
             Err(Errno::NOTDIR | Errno::LOOP) => match read_link(&position, &name) {
@@ -173,7 +188,8 @@ pub(super) fn walk(
                         return Err(RootfsError::new("open directory", path, Errno::NOTDIR));
                     }
                     (Obstacle::Replace, Missing::Create(attributes)) => {
-                        rustix::fs::unlinkat(position.dir(), Name::new(&name), rustix::fs::AtFlags::empty())
+                        changed.push(position.mtime()?);
+                        rustix::fs::unlinkat(position.dir(), Name::new(&name), AtFlags::empty())
                             .map_err(|errno| RootfsError::new("remove", &position.path().join(&name), errno))?;
                         created.push(make(&mut position, &name, attributes)?);
                     }
@@ -191,6 +207,7 @@ pub(super) fn walk(
         dir,
         path: canonical,
         created,
+        changed,
     })
 }
 

@@ -4,6 +4,9 @@
 //! directory before what is in it, in every layer anew; whiteouts before the other entries of their
 //! directory; hard links after the one name that carries the content, and never to a lower layer.
 
+mod capability;
+mod header;
+
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -11,9 +14,9 @@ use std::num::NonZeroUsize;
 
 use tar::EntryType;
 
-use super::capability;
 use super::compress::{CompressError, Encoding, Input, compress};
-use super::header::{DeviceError, Entry, RECORD, padding};
+pub use header::DeviceError;
+use header::{Entry, RECORD, padding};
 use crate::cancel::{Cancel, Cancelled};
 use crate::oci::{Compression, DiffId, Digest};
 use crate::rootfs::xattr::Xattrs;
