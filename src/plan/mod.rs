@@ -25,6 +25,8 @@ mod ports;
 mod signals;
 mod stage;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
