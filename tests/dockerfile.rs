@@ -5,6 +5,8 @@
 //! A plan case may have an `options` file with lines `build-arg K=V`, `label K=V`, `target NAME`,
 //! `platform P`, and a `bases.json` that maps references to the `config` member of their image config.
 
+#![expect(clippy::unwrap_used, reason = "a case that cannot be read has to fail")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -663,3 +663,16 @@ fn dependencies_of_stages() {
     let plan = plan_of("FROM a AS p\nFROM b AS q\nFROM p\nCOPY --from=q x /\nCOPY --from=q y /");
     assert_eq!(target(&plan).dependencies(), [StageId(0), StageId(1)]);
 }
+
+/// Every prefix of a file that uses everything: an error or a plan, never a panic.
+#[test]
+fn damaged_files_do_not_panic() {
+    let text = "ARG a=b\nFROM --platform=linux/$a onbuild AS x\nCOPY --chown=a:1 --chmod=u=rwX <<E *.c d/.\n${a%b}\nE\n\
+                EXPOSE 1-2:3-4/udp $a\nUSER $a:é\nWORKDIR ../é\nHEALTHCHECK --interval=1s CMD x\nSTOPSIGNAL RTMIN+1\n\
+                FROM x\nCOPY --from=0 --chmod=é / /\nONBUILD RUN é\nENTRYPOINT [\"é\"]\nVOLUME /é\n";
+    let mut planned = 0;
+    for (end, _) in text.char_indices() {
+        planned += usize::from(plan_with(&text[..end], &options(&[("a", "arm64")])).is_ok());
+    }
+    assert!(planned > 20, "only {planned} prefixes were planned");
+}
