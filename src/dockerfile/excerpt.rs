@@ -61,7 +61,7 @@ impl SourceText {
     /// Splits `text` into lines. Bytes that are not UTF-8 are replaced: this copy is only for display.
     #[must_use]
     pub fn new(name: &str, text: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(text);
+        let text = String::from_utf8_lossy(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text));
         let lines = text.lines().map(str::to_owned).collect();
         Self {
             name: name.into(),
@@ -116,7 +116,8 @@ impl fmt::Display for Excerpt {
         for (number, line) in (self.span.first..).zip(&self.lines) {
             write!(f, "\n    {number:width$} | {}", Printable(line))?;
         }
-        let hidden = (self.span.last - self.span.first + 1) as usize - self.lines.len().min(SHOWN_LINES);
+        let total = self.span.last.saturating_sub(self.span.first) as usize + 1;
+        let hidden = total.saturating_sub(self.lines.len());
         match hidden {
             0 => Ok(()),
             _ if self.lines.is_empty() => Ok(()),

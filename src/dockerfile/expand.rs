@@ -611,4 +611,20 @@ mod tests {
             Some(ExpandProblem::TooDeep.to_string())
         );
     }
+
+    /// All short texts over the characters that mean something: an error or a result, never a panic.
+    #[test]
+    fn nothing_panics() {
+        const ALPHABET: [char; 14] = ['$', '{', '}', ':', '-', '?', '/', '#', '%', '\'', '"', '\\', 'a', 'ü'];
+        let mut texts = vec![String::new()];
+        for _ in 0..4 {
+            let longer = texts.iter().flat_map(|text| ALPHABET.map(|c| format!("{text}{c}")));
+            texts = longer.collect();
+            for text in &texts {
+                let mut expander = Expander::new(Escape::Backslash, &lookup);
+                let _ = expander.words(&Word::new(format!("${{f{text}")));
+                let _ = expander.heredoc(text);
+            }
+        }
+    }
 }

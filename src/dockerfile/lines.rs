@@ -219,9 +219,12 @@ mod tests {
         all
     }
 
+    /// What it shows, the file, and text, first and last line of each instruction.
+    type Row = (&'static str, &'static str, &'static [(&'static str, u32, u32)]);
+
     #[test]
     fn joins_physical_lines() {
-        let table: &[(&str, &str, &[(&str, u32, u32)])] = &[
+        let table: &[Row] = &[
             ("BOM at the start", "\u{feff}FROM a\n", &[("FROM a", 1, 1)]),
             (
                 "BOM elsewhere is data",

@@ -481,3 +481,90 @@ fn parse_volume(operands: Operands<'_>) -> Result<Volume, FlagError> {
     operands.flags.finish()?;
     Ok(Volume { paths })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+
+    #[test]
+    fn mistakes() {
+        for (line, problem) in [
+            ("RUN --foo x", "unknown flag: --foo"),
+            ("CMD --foo", "unknown flag: --foo"),
+            ("ENTRYPOINT --x", "unknown flag: --x"),
+            ("MAINTAINER --boo x", "unknown flag: --boo"),
+            ("WORKDIR --boo x", "unknown flag: --boo"),
+            ("EXPOSE --boo 1", "unknown flag: --boo"),
+            ("ADD --from=x a b", "unknown flag: --from"),
+            ("COPY --unpack a b", "unknown flag: --unpack"),
+            ("FROM --foo=1 a", "unknown flag: --foo"),
+            ("HEALTHCHECK --foo=1 CMD x", "unknown flag: --foo"),
+            ("COPY --Link a b", "unknown flag: --Link"),
+            ("COPY --link= a b", "missing a value on flag: --link"),
+            (
+                "COPY --link=yes a b",
+                "expecting boolean value for flag --link, not: yes",
+            ),
+            ("ENV a", "ENV must have two arguments"),
+            ("ENV", "ENV requires at least one argument"),
+            ("LABEL", "LABEL requires at least one argument"),
+            ("ARG", "ARG requires at least one argument"),
+            ("EXPOSE", "EXPOSE requires at least one argument"),
+            ("VOLUME", "VOLUME requires at least one argument"),
+            ("VOLUME []", "VOLUME requires at least one argument"),
+            ("ONBUILD", "ONBUILD requires at least one argument"),
+            ("HEALTHCHECK", "HEALTHCHECK requires at least one argument"),
+            ("SHELL", "SHELL requires at least one argument"),
+            ("SHELL []", "SHELL requires at least one argument"),
+            ("ENV =b", "ENV names can not be blank"),
+            ("LABEL =b", "LABEL names can not be blank"),
+            ("ARG =b", "ARG names can not be blank"),
+            ("WORKDIR", "WORKDIR requires exactly one argument"),
+            ("USER", "USER requires exactly one argument"),
+            ("STOPSIGNAL", "STOPSIGNAL requires exactly one argument"),
+            ("MAINTAINER", "MAINTAINER requires exactly one argument"),
+            ("COPY", "COPY requires at least two arguments"),
+            ("ADD [\"a\"]", "ADD requires at least two arguments"),
+            ("COPY [\"a\", 1]", "when using JSON array syntax"),
+            ("VOLUME [null]", "when using JSON array syntax"),
+            ("FROM", "FROM requires either one or three arguments"),
+            ("FROM a XX b", "FROM requires either one or three arguments"),
+            ("FROM a AS b c", "FROM requires either one or three arguments"),
+            ("FROM a AS \u{fc}", "invalid name for build stage"),
+            ("FROM a AS a/b", "invalid name for build stage"),
+            ("HEALTHCHECK NONE x", "HEALTHCHECK NONE takes no arguments"),
+            ("HEALTHCHECK CMD", "Missing command after HEALTHCHECK CMD"),
+            ("HEALTHCHECK CMD []", "Missing command after HEALTHCHECK CMD"),
+            ("HEALTHCHECK --timeout=x CMD y", "invalid duration \"x\" for --timeout"),
+            ("HEALTHCHECK --retries=-1 CMD y", "--retries cannot be negative (-1)"),
+            ("HEALTHCHECK --retries=x CMD y", "invalid number \"x\" for --retries"),
+            ("RUN --security=foo x", "security \"foo\" is not valid"),
+            ("ONBUILD MAINTAINER x", "MAINTAINER isn't allowed as an ONBUILD trigger"),
+            ("ONBUILD ENV X", "ENV must have two arguments"),
+            ("ONBUILD CMD [1]", "when using JSON array syntax"),
+            ("ADD a <<E\nE", "ADD cannot accept a heredoc as a destination"),
+        ] {
+            let error = parse("Dockerfile", format!("FROM a\n{line}\n").as_bytes()).unwrap_err();
+            let expected = format!("dockerfile parse error on line 2: {problem}");
+            assert!(error.to_string().starts_with(&expected), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn accepted() {
+        for line in [
+            "FROM a AS x_y-z.1",
+            "HEALTHCHECK --interval=0s CMD x",
+            "HEALTHCHECK --interval= --retries= CMD x",
+            "HEALTHCHECK --junk NONE",
+            "ONBUILD FOO",
+            "ONBUILD RUN --foo x",
+            "COPY --from= a b",
+            "CMD -- --foo",
+            "RUN",
+        ] {
+            let text = format!("FROM a\n{line}\n");
+            assert!(parse("Dockerfile", text.as_bytes()).is_ok(), "{line}");
+        }
+    }
+}

@@ -146,3 +146,67 @@ fn read_instruction(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Quadratic work on any of these would take minutes, which no one would wait for.
+    #[test]
+    fn a_hundred_thousand_lines() {
+        const LINES: usize = 100_000;
+        let instructions = "RUN x <<E\ny\nE\n# c\nENV a=b\n".repeat(LINES / 5);
+        let file = parse("f", format!("FROM a\n{instructions}").as_bytes()).unwrap();
+        assert_eq!(file.stages[0].instructions.len(), LINES / 5 * 2);
+        for (what, text) in [
+            ("continuations", format!("FROM a\nRUN {}", "x \\\n".repeat(LINES))),
+            ("blank lines", format!("FROM a\nRUN x \\\n{}y", "\n".repeat(LINES))),
+            ("a heredoc", format!("FROM a\nRUN <<E\n{}E\n", "x\n".repeat(LINES))),
+            ("words", format!("FROM a\nENV {}", "a=b \\\n".repeat(LINES))),
+            (
+                "flags",
+                format!("FROM a\nRUN {} x", "--mount=type=tmpfs \\\n".repeat(LINES)),
+            ),
+            (
+                "a JSON array",
+                format!("FROM a\nCMD [{}\"x\"]", "\"x\", \\\n".repeat(LINES)),
+            ),
+        ] {
+            let file = parse("f", text.as_bytes()).unwrap();
+            assert_eq!(file.stages[0].instructions.len(), 1, "{what}");
+        }
+    }
+
+    /// Every prefix of a file and every single changed byte: an error or a result, never a panic.
+    #[test]
+    fn damaged_files_do_not_panic() {
+        let text = "# escape=`\nARG a=${b:-c}\nFROM --platform=$P x AS y\nRUN --mount=type=cache <<-'E' `\n # c\n cat\n\tb\n\tE\n\
+                    COPY --chown=\"a b\" <<F [x] /d\n${x}\nF\nHEALTHCHECK --interval=1s CMD [\"a\"]\nONBUILD RUN <<G\nG\n";
+        for end in 0..text.len() {
+            let _ = parse("f", &text.as_bytes()[..end]);
+        }
+        for at in 0..text.len() {
+            for byte in [0, b'\n', b'"', b'\'', b'`', b'<', b'-', b'[', b'=', 0x80, 0xff] {
+                let mut damaged = text.as_bytes().to_vec();
+                damaged[at] = byte;
+                let _ = parse("f", &damaged);
+            }
+        }
+    }
+
+    #[test]
+    fn triggers() {
+        let statement = parse_trigger("RUN <<EOF\nx\nEOF").unwrap();
+        assert_eq!(statement.text, "RUN <<EOF");
+        assert_eq!(statement.instruction.keyword(), "RUN");
+        for (text, problem) in [
+            ("FROM a", "FROM isn't allowed as an ONBUILD trigger"),
+            ("ONBUILD RUN x", "Chaining ONBUILD"),
+            ("FOO", "unknown instruction: FOO"),
+            ("", "file with no instructions"),
+        ] {
+            let error = parse_trigger(text).unwrap_err();
+            assert!(error.problem.to_string().starts_with(problem), "{text}: {error}");
+        }
+    }
+}

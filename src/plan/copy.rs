@@ -252,19 +252,31 @@ impl std::fmt::Display for Chmod {
 
 impl std::fmt::Display for ModeChange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let classes = [(0o700, 'u'), (0o070, 'g'), (0o007, 'o')];
+        let who = classes.iter().filter(|(bits, _)| self.who & bits != 0);
+        let who: String = who.map(|(_, class)| class).collect();
         let operator = match self.operator {
             ModeOperator::Add => '+',
             ModeOperator::Remove => '-',
             ModeOperator::Set => '=',
         };
-        write!(f, "{:04o}{operator}", self.who)?;
-        match self.permissions {
-            Permissions::CopyOf(shift) => write!(f, "({shift})"),
+        let permissions: String = match self.permissions {
+            Permissions::CopyOf(shift) => classes
+                .iter()
+                .filter(|(bits, _)| *bits == 0o7 << shift)
+                .map(|c| c.1)
+                .collect(),
             Permissions::Bits {
                 mask,
                 conditional_execute,
-            } => write!(f, "{mask:04o}{}", if conditional_execute { "X" } else { "" }),
-        }
+            } => [(0o444, 'r'), (0o222, 'w'), (0o111, 'x'), (0o6000, 's'), (0o1000, 't')]
+                .iter()
+                .filter(|(bits, _)| mask & bits != 0)
+                .map(|(_, permission)| *permission)
+                .chain(conditional_execute.then_some('X'))
+                .collect(),
+        };
+        write!(f, "{who}{operator}{permissions}")
     }
 }
 
@@ -377,6 +389,7 @@ mod tests {
         ] {
             let chmod = Chmod::parse(text).unwrap().unwrap();
             assert_eq!(chmod.apply(mode, of), expected, "{text} on {mode:o}");
+            assert_eq!(Chmod::parse(&chmod.to_string()).unwrap(), Some(chmod), "{text}");
         }
         assert_eq!(Chmod::parse("").unwrap(), None);
         for (text, octal) in [

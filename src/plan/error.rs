@@ -1,6 +1,6 @@
 //! What keeps a Dockerfile from becoming a plan.
 
-use crate::dockerfile::{Diagnostic, Excerpt, ExpandError, Hint, ParseError};
+use crate::dockerfile::{Diagnostic, Excerpt, ExpandError, Hint, ParseProblem};
 use crate::oci::{PlatformError, ReferenceError};
 
 /// A Dockerfile that parses but cannot be built.
@@ -133,7 +133,7 @@ pub enum PlanProblem {
         trigger: String,
         /// Why.
         #[source]
-        source: ParseError,
+        source: ParseProblem,
     },
     /// ENV or LABEL whose name expands to nothing.
     #[error("{keyword} names can not be blank")]

@@ -54,7 +54,7 @@ pub(super) fn label(state: &mut StageState, pairs: &[KeyValue], escape: Escape) 
 pub(super) fn cmd(state: &mut StageState, command: &Command) -> Applied {
     let argv = state.argv(command);
     let created_by = history::quoted_list("CMD", &argv);
-    state.config.config.cmd = Some(argv);
+    state.config.config.cmd = (!argv.is_empty()).then_some(argv);
     state.config.config.args_escaped = true;
     state.has_cmd = true;
     applied(created_by)

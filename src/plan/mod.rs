@@ -25,6 +25,8 @@ mod ports;
 mod signals;
 mod stage;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -217,7 +219,7 @@ pub enum CopyFrom {
     /// Another stage's rootfs.
     Stage(StageId),
     /// An image's rootfs.
-    Image(ImageKey),
+    Image(Box<ImageKey>),
 }
 
 /// One source of a copy.
@@ -239,7 +241,8 @@ pub enum CopySource {
 pub enum Archives {
     /// They are files like others.
     Keep,
-    /// A regular file that is named directly and holds a tar, compressed or not, is extracted.
+    /// A path that names, itself or through a wildcard, a regular file that holds a tar, compressed
+    /// or not, is extracted. Heredocs and archives inside copied directories are files like others.
     Extract,
 }
 

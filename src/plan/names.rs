@@ -3,7 +3,7 @@
 use super::error::PlanProblem;
 use super::outline::ImageKey;
 use super::{CopyFrom, PlanError, PlanOptions, StageId};
-use crate::dockerfile::{Dockerfile, Hint, closest};
+use crate::dockerfile::{Dockerfile, Excerpt, Hint, closest};
 use crate::oci::Platform;
 
 /// The names of all stages in order, in lower case.
@@ -47,25 +47,29 @@ impl StageNames {
         &self,
         name: &str,
         platform: &Platform,
-    ) -> Result<CopyFrom, (PlanProblem, Option<Hint>)> {
+        excerpt: &Excerpt,
+    ) -> Result<CopyFrom, PlanError> {
+        let at = |problem| PlanError::at(problem, excerpt.clone());
         if let Ok(index) = name.parse::<i64>() {
             return match usize::try_from(index) {
                 Ok(number) if number < self.0.len() => Ok(CopyFrom::Stage(StageId(number))),
-                Ok(_) | Err(_) => Err((PlanProblem::StageIndex { index }, None)),
+                Ok(_) | Err(_) => Err(at(PlanProblem::StageIndex { index })),
             };
         }
         if let Some(stage) = self.last(name) {
             return Ok(CopyFrom::Stage(stage));
         }
         match name.parse() {
-            Ok(reference) => Ok(CopyFrom::Image(ImageKey {
+            Ok(reference) => Ok(CopyFrom::Image(Box::new(ImageKey {
                 reference,
                 platform: platform.clone(),
-            })),
+            }))),
             Err(source) => {
-                let hint = self.closest(name);
-                let name = name.to_owned();
-                Err((PlanProblem::Reference { name, source }, hint))
+                let problem = PlanProblem::Reference {
+                    name: name.to_owned(),
+                    source,
+                };
+                Err(at(problem).with_hint(self.closest(name)))
             }
         }
     }

@@ -44,16 +44,16 @@ fn resolve_triggers(outline: &Outline, id: StageId, configs: &BaseConfigs) -> Re
     let triggers: Vec<&str> = match &stage.base {
         Base::Scratch => Vec::new(),
         Base::Stage(base) => own_triggers(&outline.stages[base.0].steps),
-        Base::Image(image) => match configs.get(image) {
+        Base::Image(image) => match configs.get(image.as_ref()) {
             Some(base) => base.config.config.on_build.iter().map(String::as_str).collect(),
             None => Vec::new(),
         },
     };
     let resolve = |trigger| {
-        let statement = parse_trigger(trigger).map_err(|source| {
+        let statement = parse_trigger(trigger).map_err(|error| {
             let problem = PlanProblem::Trigger {
                 trigger: trigger.to_owned(),
-                source,
+                source: error.problem,
             };
             PlanError::at(problem, stage.excerpt.clone())
         })?;

@@ -53,7 +53,7 @@ pub enum Base {
     /// An earlier stage.
     Stage(StageId),
     /// An image.
-    Image(ImageKey),
+    Image(Box<ImageKey>),
 }
 
 /// A Dockerfile whose names are resolved.
@@ -166,8 +166,7 @@ impl Outline {
         if let Instruction::Copy(Copy { from: Some(name), .. }) = &statement.instruction {
             from = self
                 .names
-                .resolve_source(name, &self.options.target_platform)
-                .map_err(|(problem, hint)| PlanError::at(problem, excerpt.clone()).with_hint(hint))?;
+                .resolve_source(name, &self.options.target_platform, &excerpt)?;
         }
         Ok(OutlinedStep {
             statement,
@@ -197,7 +196,7 @@ impl Outline {
                     reference,
                     platform: platform.clone(),
                 };
-                Ok((Base::Image(image), platform))
+                Ok((Base::Image(Box::new(image)), platform))
             }
             Err(source) => {
                 let hint = self.names.closest(&name);

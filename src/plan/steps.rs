@@ -90,7 +90,7 @@ impl Planner<'_> {
                 (StageState::begin(config), StepId::of_scratch())
             }
             Base::Image(image) => {
-                let base = &self.configs[image];
+                let base = &self.configs[image.as_ref()];
                 let begin = StepId::of_image(&base.manifest_digest);
                 (StageState::begin(base.config.clone()), begin)
             }
