@@ -4,6 +4,8 @@
 //! layers, snapshots and manifests, `C` rows the list of kaniko's faults. A test is the name of a test function, or
 //! `builds/CASE` for a folder of `testdata/builds/`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

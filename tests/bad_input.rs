@@ -1,5 +1,7 @@
 //! Bad input: each kind gives one clear error and exit code 1, and leaves the machine and the registry as they were.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod support;
 
 use std::collections::BTreeSet;

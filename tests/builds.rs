@@ -17,6 +17,8 @@
 //!
 //! `RBUILD_CASE=text` selects the cases whose name contains the text.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! What users of the kaniko executor suffer from, where a build case alone cannot show it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod support;
 
 use support::scripted::{Answer, Scripted, digest};
