@@ -20,6 +20,8 @@ impl<'s> Buildah<'s> {
 
     /// Builds a Dockerfile and pushes the result, or says why not.
     ///
+    /// Docker grants CAP_MKNOD, Debian's buildah does not.
+    ///
     /// The image has Docker's format: OCI's config has no place for a health check, a shell or triggers.
     pub(crate) fn build_and_push(
         &self,
@@ -35,6 +37,8 @@ impl<'s> Buildah<'s> {
             "--isolation",
             "chroot",
             "--layers=false",
+            "--identity-label=false",
+            "--cap-add=CAP_MKNOD",
             "--format",
             "docker",
         ]);

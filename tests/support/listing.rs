@@ -1,7 +1,7 @@
 //! A finished image as lines of text, so that an expectation can be written beside a build.
 //!
-//! The layers are flattened the way a runtime would see them. Each path gives one line, and one more for every
-//! extended attribute and every other name of the same file:
+//! The layers are flattened the way a runtime would see them. Each path gives a line for its modification time, one for
+//! everything else, and one more for every extended attribute and every other name of the same file:
 //!
 //! ```text
 //! /etc/motd file 0644 0:0 "hello\n"
@@ -10,7 +10,9 @@
 //! /dev/zero char 0666 0:0 1:5
 //! /bin/ping xattr security.capability "\x01…"
 //! /b same file as /a
+//! /etc/motd mtime 1700000000
 //! layer 2: etc/.wh.motd
+//! layer 2: b link to a
 //! config Cmd ["/bin/sh"]
 //! history 3: COPY a b (empty)
 //! ```
@@ -79,6 +81,7 @@ struct Tree {
 #[derive(Clone)]
 struct Node {
     line: String,
+    mtime: String,
     xattrs: Vec<String>,
     is_directory: bool,
     /// Shared by all names of one file.
@@ -98,7 +101,13 @@ impl Tree {
             }
             let name = entry.path_bytes().escape_ascii().to_string();
             let path = absolute(&name);
-            names.push(name);
+            let target = entry
+                .link_name_bytes()
+                .filter(|_| entry.header().entry_type() == EntryType::Link);
+            names.push(target.map_or_else(
+                || name.clone(),
+                |target| format!("{name} link to {}", target.escape_ascii()),
+            ));
             let (parent, base) = path.rsplit_once('/').unwrap();
             match base.strip_prefix(".wh.") {
                 Some(".wh..opq") => self.remove_below(parent, &written),
@@ -146,6 +155,7 @@ impl Tree {
         let mut lines = Vec::new();
         for (path, node) in self.nodes.iter().filter(|(path, _)| *path != "/") {
             lines.push(format!("{path} {}", node.line));
+            lines.push(format!("{path} mtime {}", node.mtime));
             lines.extend(node.xattrs.iter().map(|xattr| format!("{path} xattr {xattr}")));
             match first_names.get(&node.file) {
                 Some(first) => lines.push(format!("{path} same file as {first}")),
@@ -205,8 +215,14 @@ fn describe(entry: &mut Entry<'_, impl Read>, file: usize) -> Node {
     let xattrs = numbers
         .iter()
         .filter_map(|(key, value)| Some(format!("{} {value:?}", key.strip_prefix("SCHILY.xattr.")?)));
+    let mtime = numbers
+        .get("mtime")
+        .cloned()
+        .unwrap_or_else(|| header.mtime().unwrap().to_string());
+    let mtime = mtime.split('.').next().unwrap_or_default().to_owned();
     Node {
         line,
+        mtime,
         xattrs: xattrs.collect(),
         is_directory: kind == "dir",
         file,
@@ -257,7 +273,10 @@ fn config_lines(config: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, value) in config["config"].as_object().into_iter().flatten() {
         match (key.as_str(), value) {
-            (_, Value::Null) => {}
+            // Docker writes out the members that nobody has set.
+            (_, Value::Null | Value::Bool(false)) => {}
+            (_, Value::String(text)) if text.is_empty() => {}
+            (_, Value::Array(elements)) if elements.is_empty() => {}
             ("Env", Value::Array(pairs)) => {
                 lines.extend(
                     pairs

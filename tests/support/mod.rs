@@ -17,6 +17,7 @@ pub(crate) mod runtime;
 pub(crate) mod sandbox;
 pub(crate) mod scripted;
 
+#[allow(unused_imports, reason = "only the build cases have a peer")]
 pub(crate) use buildah::Buildah;
 pub(crate) use rbuild::Rbuild;
 pub(crate) use registry::Registry;

@@ -1,5 +1,6 @@
 //! The program under test, run the way a user runs it but with nothing inherited.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,36 +11,43 @@ use super::process::{Output, Running};
 #[derive(Debug)]
 pub(crate) struct Rbuild<'s> {
     sandbox: &'s Sandbox,
-    command: Command,
+    launcher: Vec<OsString>,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl<'s> Rbuild<'s> {
     /// A build of `dockerfile` with the files of `context`. Its store is [`store`], the sandbox's own.
     pub(crate) fn build(sandbox: &'s Sandbox, dockerfile: &Path, context: &Path) -> Self {
-        let mut command = sandbox.command(program());
-        command
+        let rbuild = Self {
+            sandbox,
+            launcher: Vec::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        };
+        rbuild
             .arg("-f")
             .arg(dockerfile)
             .arg("-c")
             .arg(context)
             .arg("--store")
-            .arg(store(sandbox));
-        Self { sandbox, command }
+            .arg(store(sandbox))
     }
 
-    /// A build of a Dockerfile given as text, with an empty context.
+    /// A build of a Dockerfile given as text, with the files of `context` in the sandbox.
     pub(crate) fn build_text(sandbox: &'s Sandbox, dockerfile: &str) -> Self {
         let path = sandbox.write("Dockerfile", dockerfile);
         Self::build(sandbox, &path, &sandbox.directory("context"))
     }
 
-    pub(crate) fn arg(mut self, arg: impl AsRef<std::ffi::OsStr>) -> Self {
-        self.command.arg(arg);
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(arg.as_ref().to_owned());
         self
     }
 
-    pub(crate) fn args<I: AsRef<std::ffi::OsStr>>(mut self, args: impl IntoIterator<Item = I>) -> Self {
-        self.command.args(args);
+    pub(crate) fn args<I: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = I>) -> Self {
+        self.arguments
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
@@ -47,18 +55,32 @@ impl<'s> Rbuild<'s> {
         self.arg("--destination").arg(reference)
     }
 
-    pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
-        self.command.env(name, value);
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts the program through another one that executes it, such as `setpriv`.
+    pub(crate) fn through(mut self, launcher: &[&str]) -> Self {
+        self.launcher = launcher.iter().map(OsString::from).collect();
         self
     }
 
     pub(crate) fn run(self) -> Output {
-        self.sandbox.run(self.command)
+        self.sandbox.run(self.command())
     }
 
     /// Starts the build and returns while it is going on.
     pub(crate) fn start(self) -> Running {
-        self.sandbox.start(self.command)
+        self.sandbox.start(self.command())
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.launcher.iter().cloned().chain([program().into_os_string()]);
+        let mut command = self.sandbox.command(words.next().unwrap());
+        command.args(words).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
     }
 }
 

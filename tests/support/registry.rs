@@ -14,6 +14,7 @@ use super::Sandbox;
 pub(crate) struct Registry {
     server: Child,
     port: u16,
+    access: Access,
     directory: TempDir,
 }
 
@@ -40,6 +41,7 @@ impl Registry {
                 return Self {
                     server,
                     port,
+                    access,
                     directory,
                 };
             }
@@ -102,7 +104,16 @@ impl Registry {
     /// A plain HTTP request; status and body.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.host()).unwrap();
+        let credentials = match self.access {
+            Access::Anonymous => "",
+            Access::Password => "Authorization: Basic dXNlcjpzZWNyZXQ=\r\n",
+        };
+        write!(
+            stream,
+            "GET {path} HTTP/1.0\r\nHost: {}\r\n{credentials}\r\n",
+            self.host()
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();

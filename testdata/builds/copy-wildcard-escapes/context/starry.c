@@ -1,0 +1,1 @@
+starry.c
