@@ -3,7 +3,7 @@
 use crate::tarball::{Member, dir, file, hard_link, member, symlink, whiteout};
 
 /// A name and the members of the archive.
-pub fn hostile() -> Vec<(&'static str, Vec<Member>)> {
+pub(crate) fn hostile() -> Vec<(&'static str, Vec<Member>)> {
     let file = |path: &str| file(path, "evil").mode(0o777);
     let dir = |path: &str| dir(path).mode(0o777);
     vec![

@@ -35,7 +35,7 @@ fn tree(root: &Path) {
 fn long_names(root: &Path) {
     let name = "l".repeat(200);
     fs::write(root.join("d").join(&name), "long").unwrap();
-    let deep = root.join("d").join("deep/".repeat(60));
+    let deep = root.join("d").join("deep/".repeat(25));
     fs::create_dir_all(&deep).unwrap();
     fs::write(deep.join("ünï"), "deep").unwrap();
     let sparse = fs::File::create(root.join("d/sparse")).unwrap();
@@ -68,8 +68,8 @@ fn archives(root: &Path, out: &Path) -> Vec<(String, std::path::PathBuf)> {
     };
     tree(root);
     // 90 bytes are the longest name of v7; the directory and file of 60 bytes are for the prefix of ustar.
-    make("ustar", "tar", &["--format=ustar"]);
-    make("bsdtar-ustar", "bsdtar", &["--format=ustar"]);
+    make("ustar", "tar", &["--format=ustar", "--exclude=long-target"]);
+    make("bsdtar-ustar", "bsdtar", &["--format=ustar", "--exclude=long-target"]);
     make("v7", "tar", &["--format=v7", "--exclude=mmm*", "--exclude=long-target"]);
     long_names(root);
     for format in ["gnu", "oldgnu", "pax", "posix"] {
@@ -213,7 +213,16 @@ fn gnu_line(line: &str) -> String {
     }
     let when = format!("{}T{}Z", fields[3], fields[4].split('.').next().unwrap());
     let seconds = when.parse::<jiff::Timestamp>().unwrap().as_second();
-    format!("{} {seconds} {rest}", fields[2])
+    format!("{} {seconds} {}", fields[2], rest.trim_start())
+}
+
+#[track_caller]
+fn assert_same(ours: &[String], theirs: impl Iterator<Item = String>, what: &str) {
+    let theirs: Vec<_> = theirs.collect();
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours, theirs, "{what}");
+    }
+    assert_eq!(ours.len(), theirs.len(), "{what}");
 }
 
 #[test]
@@ -227,7 +236,11 @@ fn tools_h10_listings_equal_those_of_other_readers() {
         assert!(!entries.is_empty(), "{name}");
         let python = output(Command::new("python3").arg("-c").arg(PYTHON).arg(&path));
         let mine: Vec<_> = entries.iter().map(as_python).collect();
-        assert_eq!(mine, python.lines().collect::<Vec<_>>(), "{name} against Python");
+        assert_same(
+            &mine,
+            python.lines().map(str::to_owned),
+            &format!("{name} against Python"),
+        );
         let gnu = output(Command::new("tar").env("TZ", "UTC").env("LC_ALL", "C.UTF-8").args([
             "--numeric-owner",
             "--full-time",

@@ -4,7 +4,7 @@ const BLOCK: usize = 512;
 
 /// One entry with its header; fields are what the header says, true or not.
 #[derive(Clone)]
-pub struct Member {
+pub(crate) struct Member {
     path: Vec<u8>,
     type_byte: u8,
     content: Vec<u8>,
@@ -19,7 +19,7 @@ pub struct Member {
     pax: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-pub fn member(type_byte: u8, path: impl AsRef<[u8]>) -> Member {
+pub(crate) fn member(type_byte: u8, path: impl AsRef<[u8]>) -> Member {
     Member {
         path: path.as_ref().to_vec(),
         type_byte,
@@ -39,59 +39,59 @@ pub fn member(type_byte: u8, path: impl AsRef<[u8]>) -> Member {
     }
 }
 
-pub fn file(path: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Member {
+pub(crate) fn file(path: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Member {
     Member {
         content: content.as_ref().to_vec(),
         ..member(b'0', path)
     }
 }
 
-pub fn dir(path: impl AsRef<[u8]>) -> Member {
+pub(crate) fn dir(path: impl AsRef<[u8]>) -> Member {
     member(b'5', path).mode(0o755)
 }
 
-pub fn symlink(path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Member {
+pub(crate) fn symlink(path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Member {
     Member {
         link: target.as_ref().to_vec(),
         ..member(b'2', path).mode(0o777)
     }
 }
 
-pub fn hard_link(path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Member {
+pub(crate) fn hard_link(path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Member {
     Member {
         link: target.as_ref().to_vec(),
         ..member(b'1', path)
     }
 }
 
-pub fn whiteout(path: impl AsRef<[u8]>) -> Member {
+pub(crate) fn whiteout(path: impl AsRef<[u8]>) -> Member {
     file(path, "")
 }
 
 impl Member {
-    pub fn mode(self, mode: u32) -> Self {
+    pub(crate) fn mode(self, mode: u32) -> Self {
         Self { mode, ..self }
     }
 
-    pub fn owner(self, uid: u64, gid: u64) -> Self {
+    pub(crate) fn owner(self, uid: u64, gid: u64) -> Self {
         Self {
             owner: (uid, gid),
             ..self
         }
     }
 
-    pub fn names(self, uname: &'static [u8], gname: &'static [u8]) -> Self {
+    pub(crate) fn names(self, uname: &'static [u8], gname: &'static [u8]) -> Self {
         Self {
             names: (uname, gname),
             ..self
         }
     }
 
-    pub fn mtime(self, mtime: i64) -> Self {
+    pub(crate) fn mtime(self, mtime: i64) -> Self {
         Self { mtime, ..self }
     }
 
-    pub fn device(self, major: u32, minor: u32) -> Self {
+    pub(crate) fn device(self, major: u32, minor: u32) -> Self {
         Self {
             device: (major, minor),
             ..self
@@ -99,28 +99,28 @@ impl Member {
     }
 
     /// A size in the header that is not that of the content.
-    pub fn size(self, size: u64) -> Self {
+    pub(crate) fn size(self, size: u64) -> Self {
         Self {
             size: Some(size),
             ..self
         }
     }
 
-    pub fn magic(self, magic: &[u8; 8]) -> Self {
+    pub(crate) fn magic(self, magic: &[u8; 8]) -> Self {
         Self { magic: *magic, ..self }
     }
 
-    pub fn pax(mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn pax(mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.pax.push((key.as_ref().to_vec(), value.as_ref().to_vec()));
         self
     }
 
-    pub fn xattr(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn xattr(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.pax(format!("SCHILY.xattr.{name}"), value)
     }
 
     /// The header alone.
-    pub fn header(&self) -> [u8; BLOCK] {
+    pub(crate) fn header(&self) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
         put(&mut block[0..100], &self.path);
         octal(&mut block[100..108], self.mode.into());
@@ -145,16 +145,16 @@ impl Member {
 
 /// An archive in the making.
 #[derive(Clone, Default)]
-pub struct Tarball(Vec<u8>);
+pub(crate) struct Tarball(Vec<u8>);
 
 /// The archive of `members` with its end.
-pub fn tarball(members: impl IntoIterator<Item = Member>) -> Vec<u8> {
+pub(crate) fn tarball(members: impl IntoIterator<Item = Member>) -> Vec<u8> {
     members.into_iter().fold(Tarball::default(), Tarball::add).end()
 }
 
 impl Tarball {
     /// Adds a member, behind a PAX header if it has records.
-    pub fn add(mut self, member: Member) -> Self {
+    pub(crate) fn add(mut self, member: Member) -> Self {
         if !member.pax.is_empty() {
             self = self.extended(b'x', &pax_body(&member.pax));
         }
@@ -163,7 +163,7 @@ impl Tarball {
     }
 
     /// Adds an extended header of any type.
-    pub fn extended(mut self, type_byte: u8, body: &[u8]) -> Self {
+    pub(crate) fn extended(mut self, type_byte: u8, body: &[u8]) -> Self {
         let mut header = member(type_byte, "././@extended");
         header.content = body.to_vec();
         self.0.extend_from_slice(&header.header());
@@ -171,43 +171,43 @@ impl Tarball {
     }
 
     /// GNU's long name (`L`) or link target (`K`).
-    pub fn long(self, type_byte: u8, name: &[u8]) -> Self {
+    pub(crate) fn long(self, type_byte: u8, name: &[u8]) -> Self {
         self.extended(type_byte, &[name, b"\0"].concat())
     }
 
     /// Adds content, padded to whole blocks.
-    pub fn content(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn content(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self.0.resize(self.0.len().next_multiple_of(BLOCK), 0);
         self
     }
 
     /// Adds bytes as they are.
-    pub fn raw(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
     /// What was added so far.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// Two zero blocks.
-    pub fn end(mut self) -> Vec<u8> {
+    pub(crate) fn end(mut self) -> Vec<u8> {
         self.0.resize(self.0.len() + 2 * BLOCK, 0);
         self.0
     }
 }
 
 /// Writes the checksum of a header.
-pub fn checksum(block: &mut [u8; BLOCK]) {
+pub(crate) fn checksum(block: &mut [u8; BLOCK]) {
     block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
 }
 
-pub fn pax_body(records: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn pax_body(records: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     records.iter().flat_map(|(key, value)| pax_record(key, value)).collect()
 }
 

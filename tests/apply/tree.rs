@@ -13,17 +13,17 @@ use rbuild::layer::{Applied, Applier, ApplyError, ArchiveExtractor, Extracted, L
 use rbuild::rootfs::{Rootfs, RootfsPath};
 use rbuild::snapshot::Fingerprints;
 
-pub struct Tree {
+pub(crate) struct Tree {
     temp: tempfile::TempDir,
     rootfs: Rootfs,
     outside: BTreeMap<String, String>,
-    pub limits: Limits,
-    pub warnings: RefCell<Vec<String>>,
-    pub fingerprints: RefCell<Fingerprints>,
+    pub(crate) limits: Limits,
+    pub(crate) warnings: RefCell<Vec<String>>,
+    pub(crate) fingerprints: RefCell<Fingerprints>,
 }
 
 impl Tree {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::within(tempfile::tempdir().unwrap())
     }
 
@@ -46,30 +46,30 @@ impl Tree {
     }
 
     /// A tree within the rootfs of another one, which may be on another filesystem.
-    pub fn on(other: &Self) -> Self {
+    pub(crate) fn on(other: &Self) -> Self {
         Self::within(tempfile::tempdir_in(other.root()).unwrap())
     }
 
     /// The same with the component walk instead of `openat2`.
-    pub fn walked() -> Self {
+    pub(crate) fn walked() -> Self {
         let mut tree = Self::new();
         tree.rootfs = tree.rootfs.without_openat2();
         tree
     }
 
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.temp.path().join("root")
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root().join(path)
     }
 
-    pub fn outside(&self) -> PathBuf {
+    pub(crate) fn outside(&self) -> PathBuf {
         self.temp.path().join("outside")
     }
 
-    pub fn try_apply(&self, layer: impl Read + Send, kind: LayerKind) -> Result<Applied, ApplyError> {
+    pub(crate) fn try_apply(&self, layer: impl Read + Send, kind: LayerKind) -> Result<Applied, ApplyError> {
         let warn = |text: &str| self.warnings.borrow_mut().push(text.to_owned());
         let mut fingerprints = self.fingerprints.borrow_mut();
         let cancel = Cancel::default();
@@ -79,21 +79,21 @@ impl Tree {
     }
 
     #[track_caller]
-    pub fn apply(&self, layer: &[u8]) -> Applied {
+    pub(crate) fn apply(&self, layer: &[u8]) -> Applied {
         self.try_apply(layer, LayerKind::Plain)
             .unwrap_or_else(|error| panic!("{}", render(&error)))
     }
 
     /// The rendered error of a layer that must be refused.
     #[track_caller]
-    pub fn refuse(&self, layer: &[u8]) -> String {
+    pub(crate) fn refuse(&self, layer: &[u8]) -> String {
         match self.try_apply(layer, LayerKind::Plain) {
             Ok(_) => panic!("the layer was applied"),
             Err(error) => render(&error),
         }
     }
 
-    pub fn try_extract(&self, archive: &[u8], target: &str, owner: Owner) -> Result<Extracted, ApplyError> {
+    pub(crate) fn try_extract(&self, archive: &[u8], target: &str, owner: Owner) -> Result<Extracted, ApplyError> {
         let warn = |text: &str| self.warnings.borrow_mut().push(text.to_owned());
         let mut fingerprints = self.fingerprints.borrow_mut();
         let cancel = Cancel::default();
@@ -105,32 +105,32 @@ impl Tree {
     }
 
     /// Every object of the rootfs by path, with all that a layer can say of it.
-    pub fn describe(&self) -> BTreeMap<String, String> {
+    pub(crate) fn describe(&self) -> BTreeMap<String, String> {
         describe(&self.root())
     }
 
     /// The paths in the rootfs, separated by blanks.
-    pub fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         self.describe().into_keys().collect::<Vec<_>>().join(" ")
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.path(path)).unwrap()).into_owned()
     }
 
-    pub fn stat(&self, path: &str) -> fs::Metadata {
+    pub(crate) fn stat(&self, path: &str) -> fs::Metadata {
         fs::symlink_metadata(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    pub fn mode(&self, path: &str) -> u32 {
+    pub(crate) fn mode(&self, path: &str) -> u32 {
         self.stat(path).mode() & 0o7777
     }
 
-    pub fn exists(&self, path: &str) -> bool {
+    pub(crate) fn exists(&self, path: &str) -> bool {
         fs::symlink_metadata(self.path(path)).is_ok()
     }
 
-    pub fn xattr(&self, path: &str, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn xattr(&self, path: &str, name: &str) -> Option<Vec<u8>> {
         let mut value = vec![0; 65536];
         let size = rustix::fs::lgetxattr(self.path(path), name, value.as_mut_slice()).ok()?;
         value.truncate(size);
@@ -153,7 +153,7 @@ impl Tree {
 }
 
 /// The error with its causes, as people see it.
-pub fn render(error: &dyn std::error::Error) -> String {
+pub(crate) fn render(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -165,7 +165,7 @@ pub fn render(error: &dyn std::error::Error) -> String {
 }
 
 /// Gives its bytes in small, uneven pieces, as a network does.
-pub struct Dribble<'a>(pub &'a [u8], pub usize);
+pub(crate) struct Dribble<'a>(pub(crate) &'a [u8], pub(crate) usize);
 
 impl Read for Dribble<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
