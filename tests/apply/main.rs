@@ -1,0 +1,14 @@
+//! Layers and archives against real directories: the checklist of the layer specification.
+//!
+//! Tests named `root_…` need privilege (owners, devices, capabilities), tests named `tools_…` need
+//! GNU tar, bsdtar and Python; both fail without.
+
+mod corpus;
+mod differential;
+mod extract;
+mod layers;
+mod metadata;
+mod safety;
+mod streams;
+mod tarball;
+mod tree;
