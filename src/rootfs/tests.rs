@@ -138,3 +138,16 @@ proptest! {
         prop_assert_eq!(inode(&kernel), inode(&walked), "{:?} of {:?}", query, links);
     }
 }
+
+#[test]
+fn attributes_that_were_set_are_read_back() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("f"), "").unwrap();
+    let rootfs = Rootfs::open(temp.path()).unwrap();
+    assert!(rootfs.root().xattrs(Some(b"f")).unwrap().is_empty());
+    for attribute in [&b"user.one"[..], b"user.two"] {
+        rootfs.root().set_xattr(Some(b"f"), attribute, b"value").unwrap();
+    }
+    let names: Vec<_> = rootfs.root().xattrs(Some(b"f")).unwrap().into_keys().collect();
+    assert_eq!(names, [b"user.one", b"user.two"]);
+}

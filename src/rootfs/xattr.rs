@@ -34,8 +34,8 @@ impl Dir {
         let path = self.proc_path_of(name.unwrap_or(b"."));
         let mut names = Vec::new();
         loop {
-            // 0 asks for the size; the list may grow until it is read, then the call says ERANGE.
-            let size = match rustix::fs::llistxattr(Name::new(&path), &mut [] as &mut [u8]) {
+            // The list may grow until it is read, then the call says ERANGE.
+            let size = match rustix::fs::llistxattr_query(Name::new(&path)) {
                 Ok(0) | Err(Errno::NOTSUP) => return Ok(Xattrs::new()),
                 answer => answer?,
             };
