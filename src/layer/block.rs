@@ -1,4 +1,9 @@
 //! Encoders of one block, and which one stands behind which level.
+//!
+//! ISA-L encodes four times as fast as zlib-rs but has three levels in all. Its level 1 is our level 1.
+//! Its level 3 (3 % smaller) is not used: it finds other matches with AVX-512 than with AVX2, and others
+//! again with neither, so two machines would make two layers of the same files. Level 1 gave the same
+//! bytes with SSE4.2, AVX, AVX2 and AVX-512 (measured by masking the library's choice).
 
 use std::io::{self, Write};
 

@@ -31,8 +31,18 @@ const GZIP_BLOCK: usize = 1 << 20;
 /// Bytes of input per zstd frame: twice the window of the default level, which profits more from history.
 const ZSTD_BLOCK: usize = 4 << 20;
 
-/// The default is gzip at this level. See [`super::block`] for what stands behind each.
-const DEFAULT_GZIP_LEVEL: i32 = 6;
+/// The level with ISA-L behind it. 554 MB of Debian packages, on two cores, against `gzip -6` with 181 MB in 23 s:
+///
+/// | level | encoder | seconds | MB |
+/// |---|---|---|---|
+/// | 1 | ISA-L, its level 1 | 1.2 | 208 |
+/// | 3 | zlib-rs | 4.7 | 192 |
+/// | 6 | zlib-rs | 6.8 | 186 |
+/// | 9 | zlib-rs | 15.8 | 180 |
+/// | zstd 3 | zstd | 2.1 | 170 |
+///
+/// `gzip -1`, the level of the tool that we replace, makes 203 MB of it.
+const DEFAULT_GZIP_LEVEL: i32 = 1;
 const DEFAULT_ZSTD_LEVEL: i32 = 3;
 
 /// A compression together with a level that it has.

@@ -129,7 +129,8 @@ impl Index {
     }
 
     /// Takes over fingerprints of files that have none; the layer writer takes them, since it reads
-    /// every changed file anyway.
+    /// every changed file anyway. To be called before the next [`Index::diff`] or [`Index::record`]: after that
+    /// the fingerprints may be of content that is gone.
     pub fn learn(&mut self, fingerprints: &Fingerprints) {
         for entry in self.dirs.iter_mut().flat_map(Directory::entries_mut) {
             if entry.fingerprint().is_none() {

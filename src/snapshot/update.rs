@@ -11,10 +11,8 @@ use crate::rootfs::{Dir, Kind, Rootfs, RootfsPath};
 /// What is known of a name before looking.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Touch {
-    /// Something below it was touched.
-    Passed,
-    /// It was made or altered.
-    Upserted,
+    /// It, or something below it, was made or altered.
+    Present,
     /// It is gone.
     Deleted,
 }
@@ -151,22 +149,17 @@ fn touched(changes: &ChangeSet) -> Touched {
     for change in changes {
         let mut path = change.path.clone();
         let mut touch = match change.kind {
-            ChangeKind::Upsert => Touch::Upserted,
+            ChangeKind::Upsert => Touch::Present,
             ChangeKind::Delete => Touch::Deleted,
         };
         while let Some((parent, name)) = path.split_last() {
-            let names = touched.entry(parent.clone()).or_default();
-            let known = names.insert(name.clone(), touch);
-            match known {
-                // Then all above is noted already.
-                Some(Touch::Passed | Touch::Upserted) if touch == Touch::Passed => {
-                    names.extend(known.map(|known| (name, known)));
-                    break;
-                }
-                _ => {}
+            let known = touched.entry(parent.clone()).or_default().insert(name, touch);
+            if known == Some(Touch::Present) {
+                // All above it is noted already.
+                break;
             }
             path = parent;
-            touch = Touch::Passed;
+            touch = Touch::Present;
         }
     }
     touched

@@ -382,7 +382,7 @@ impl<'a> Emitter<'a> {
         self.emit_header(path, metadata, EntryType::Regular, path.as_bytes(), b"", xattrs)?;
         let mut fingerprinter = Fingerprinter::default();
         let mut read = 0;
-        // One byte more than there should be is asked for, to notice growth.
+        // Read to the end rather than to the size, to notice growth.
         loop {
             let count = file.read(&mut self.buffer).map_err(io_error("read", path))?;
             if count == 0 {
