@@ -208,11 +208,12 @@ impl<'a> Writer<'a> {
             .map_err(error("chown"))?;
         let wanted = self.source_xattrs(source, None, path)?;
         self.set_xattrs(&wanted, dir, None, path);
-        dir.set_own_mode(attributes.mode).map_err(error("chmod"))?;
         dir.set_own_mtime(metadata.mtime).map_err(error("set the time of"))?;
         // A directory that was there may have attributes of its own, and a new one may inherit an ACL.
         let there = dir.xattrs(None).map_err(error("read the attributes of"))?;
         let inode = dir.metadata().map_err(error("stat"))?.inode;
+        // The mode comes last, for it may forbid all that; it moves no mtime.
+        dir.set_own_mode(attributes.mode).map_err(error("chmod"))?;
         self.fingerprints.insert(inode, Fingerprint::of(&[], &there));
         Ok(())
     }
