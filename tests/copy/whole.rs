@@ -118,7 +118,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
         b" ",
         b"\n",
     ]);
-    prop::collection::vec(component, 1..4).prop_map(|components| components.join(&b'/'))
+    prop::collection::vec(component, 1..6).prop_map(|components| components.join(&b'/'))
 }
 
 proptest! {
