@@ -141,7 +141,7 @@ impl<'a> Copier<'a> {
         let before = self.writer.copied.written.len();
         let name = from.path.display_absolute();
         let target = (resolved.dir, resolved.path);
-        let seen = tree::merge(&mut self.writer, filter, from, target, Top::MtimeOnly)?;
+        let seen = tree::merge(&mut self.writer, filter, from, target, Top::MtimeOnly, None)?;
         // The directory itself is always among what was written.
         let nothing = self.writer.copied.written.len() <= before + 1;
         if let (true, true, Some(ignore)) = (nothing, seen > 0, self.request.source.ignore()) {

@@ -39,6 +39,22 @@ pub(super) enum Top {
     All,
 }
 
+/// How a tree is divided among threads: directories at `depth` are made and left to others, and those above cannot
+/// be finished before them.
+#[derive(Debug)]
+pub(super) struct Division {
+    pub depth: usize,
+    pub left: Vec<Directory>,
+    pub unfinished: Vec<Directory>,
+}
+
+/// A directory of the source and its path in both trees, should that be the same.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub path: RootfsPath,
+    pub metadata: Metadata,
+}
+
 /// A directory that is being copied.
 struct Frame {
     source: Dir,
@@ -53,12 +69,22 @@ struct Frame {
     target_path: RootfsPath,
 }
 
+impl Frame {
+    fn into_directory(self) -> Directory {
+        Directory {
+            path: self.source_path,
+            metadata: self.metadata,
+        }
+    }
+}
+
 struct Merge<'w, 'a> {
     writer: &'w mut Writer<'a>,
     filter: Filter<'a>,
     mount: Option<u64>,
     /// The rootfs itself, should it lie inside the source.
     own_root: ((u32, u32), u64),
+    division: Option<&'w mut Division>,
     stack: Vec<Frame>,
     /// Entries met in the source, whether copied or not.
     seen: usize,
@@ -80,15 +106,13 @@ pub(super) fn merge<'a>(
     from: From<'_>,
     target: (Dir, RootfsPath),
     top: Top,
+    division: Option<&mut Division>,
 ) -> Result<usize, CopyError> {
     let root = writer.rootfs.root().metadata();
     let root = root.map_err(|source| CopyError::write("stat", &RootfsPath::root(), source))?;
     let hits = filter.ignore.map(|ignore| ignore.judge_path(from.path).hits);
-    let names = from.dir.names();
     let frame = Frame {
-        names: names
-            .map_err(|source| CopyError::read("list", from.path, source))?
-            .into_iter(),
+        names: names(&from.dir, from.path, &from.metadata, from.mount)?,
         source: from.dir,
         metadata: from.metadata,
         source_path: from.path.clone(),
@@ -102,6 +126,7 @@ pub(super) fn merge<'a>(
         filter,
         mount: from.mount,
         own_root: (root.device, root.inode),
+        division,
         stack: vec![frame],
         seen: 0,
     };
@@ -145,7 +170,9 @@ impl Merge<'_, '_> {
             Verdict::LeftOut => Ok(()),
             Verdict::Copied(hits) if metadata.is_dir() => {
                 self.enter(name, path, metadata, hits)?;
-                self.make_targets()
+                self.make_targets()?;
+                self.leave_to_others();
+                Ok(())
             }
             Verdict::Copied(_) => self.copy(name, &path, &metadata),
             Verdict::Looked(hits) => self.enter(name, path, metadata, hits),
@@ -184,20 +211,13 @@ impl Merge<'_, '_> {
         };
         let source = frame.source.open_dir(name);
         let source = source.map_err(|source| CopyError::read("open directory", &path, source))?;
-        let names = if self.mount.is_none_or(|mount| mount == metadata.mount) {
-            source
-                .names()
-                .map_err(|source| CopyError::read("list", &path, source))?
-        } else {
-            // What is mounted there (/proc, /sys) is not of the image.
-            Vec::new()
-        };
+        let names = names(&source, &path, &metadata, self.mount)?;
         let frame = Frame {
             source,
             metadata,
             relative: frame.relative.join(name),
             hits,
-            names: names.into_iter(),
+            names,
             target: None,
             target_path: frame.target_path.join(name),
             source_path: path,
@@ -248,6 +268,14 @@ impl Merge<'_, '_> {
         Ok(())
     }
 
+    /// Takes the uppermost frame off if other threads copy what is in it.
+    fn leave_to_others(&mut self) {
+        let Some(division) = &mut self.division else { return };
+        if self.stack.len() > division.depth {
+            division.left.extend(self.stack.pop().map(Frame::into_directory));
+        }
+    }
+
     /// Takes the uppermost frame off; its directory is complete.
     fn leave(&mut self, top: Top) -> Result<(), CopyError> {
         let Some(frame) = self.stack.pop() else {
@@ -256,6 +284,10 @@ impl Merge<'_, '_> {
         let Some(target) = &frame.target else {
             return Ok(());
         };
+        if let Some(division) = &mut self.division {
+            division.unfinished.push(frame.into_directory());
+            return Ok(());
+        }
         if self.stack.is_empty() && top == Top::MtimeOnly {
             self.writer.copied.written.push(frame.target_path.clone());
             return target
@@ -265,4 +297,18 @@ impl Merge<'_, '_> {
         let source = (&frame.source, &frame.metadata);
         self.writer.finish_directory(source, target, &frame.target_path)
     }
+}
+
+/// What is in a directory; nothing, if that is on another mount than `mount`: /proc and /sys are not of the image.
+fn names(
+    dir: &Dir,
+    path: &RootfsPath,
+    metadata: &Metadata,
+    mount: Option<u64>,
+) -> Result<IntoIter<Vec<u8>>, CopyError> {
+    if mount.is_some_and(|mount| mount != metadata.mount) {
+        return Ok(Vec::new().into_iter());
+    }
+    let names = dir.names().map_err(|source| CopyError::read("list", path, source))?;
+    Ok(names.into_iter())
 }

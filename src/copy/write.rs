@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Gid, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
@@ -80,9 +81,8 @@ pub(super) struct Writer<'a> {
     pub cancel: &'a Cancel,
     pub warn: &'a dyn Fn(&str),
     pub copied: Copied,
-    links: HashMap<SourceFile, Linked>,
-    /// Which of them an inode of the rootfs is the copy of.
-    linked: HashMap<u64, SourceFile>,
+    /// Shared by the writers that copy parts of one tree.
+    pub links: Arc<Links>,
     buffer: Vec<u8>,
     xattrs_refused: bool,
 }
@@ -90,11 +90,58 @@ pub(super) struct Writer<'a> {
 /// Device and inode at the source.
 type SourceFile = ((u32, u32), u64);
 
+/// Copies of files that have several names at the source.
+#[derive(Default)]
+pub(super) struct Links {
+    /// Held while a name of such a file is made, so that two threads do not copy one file twice.
+    turn: Mutex<()>,
+    known: Mutex<KnownLinks>,
+}
+
+#[derive(Default)]
+struct KnownLinks {
+    copies: HashMap<SourceFile, Linked>,
+    /// Which of them an inode of the rootfs is the copy of.
+    sources: HashMap<u64, SourceFile>,
+}
+
 /// The copy of a file that has several names at the source.
 #[derive(Clone)]
 struct Linked {
     path: RootfsPath,
     inode: u64,
+}
+
+impl Links {
+    fn known(&self) -> MutexGuard<'_, KnownLinks> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, source: SourceFile) -> Option<Linked> {
+        self.known().copies.get(&source).cloned()
+    }
+
+    fn insert(&self, source: SourceFile, inode: u64, path: &RootfsPath) {
+        let linked = Linked {
+            path: path.clone(),
+            inode,
+        };
+        let mut known = self.known();
+        known.copies.insert(source, linked);
+        known.sources.insert(inode, source);
+    }
+
+    /// The next file may get the inode number of the one that was removed, and must not be taken for it.
+    fn forget(&self, inode: u64, path: &RootfsPath) {
+        let mut known = self.known();
+        let Some(source) = known.sources.get(&inode).copied() else {
+            return;
+        };
+        if known.copies.get(&source).is_some_and(|linked| linked.path == *path) {
+            known.copies.remove(&source);
+            known.sources.remove(&inode);
+        }
+    }
 }
 
 /// Metadata of a copy.
@@ -121,8 +168,7 @@ impl<'a> Writer<'a> {
             cancel,
             warn,
             copied: Copied::default(),
-            links: HashMap::new(),
-            linked: HashMap::new(),
+            links: Arc::default(),
             buffer: Vec::new(),
             xattrs_refused: false,
         }
@@ -130,27 +176,32 @@ impl<'a> Writer<'a> {
 
     /// Copies a file, symlink, device or FIFO over whatever but a directory is at the target.
     pub(super) fn copy(&mut self, entry: Entry<'_>, target: Target<'_>) -> Result<(), CopyError> {
-        let dropped = entry.metadata.kind == Kind::Socket && self.policy.sockets == Sockets::Dropped;
-        if dropped || (entry.metadata.links > 1 && self.link(entry, target)?) {
+        if entry.metadata.kind == Kind::Socket && self.policy.sockets == Sockets::Dropped {
             return Ok(());
         }
+        if entry.metadata.links <= 1 {
+            return self.copy_object(entry, target).map(drop);
+        }
+        let links = Arc::clone(&self.links);
+        let _turn = links.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.link(entry, target)? {
+            return Ok(());
+        }
+        let inode = self.copy_object(entry, target)?;
+        links.insert((entry.metadata.device, entry.metadata.inode), inode, target.path);
+        Ok(())
+    }
+
+    /// Makes an object like `entry` and returns its inode number.
+    fn copy_object(&mut self, entry: Entry<'_>, target: Target<'_>) -> Result<u64, CopyError> {
         let inode = match entry.metadata.kind {
             Kind::File => self.copy_file(entry, target)?,
             Kind::Socket => self.write_file(&[], self.attributes(entry.metadata), target)?,
             Kind::Symlink => self.copy_symlink(entry, target)?,
             Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Directory => self.copy_node(entry, target)?,
         };
-        if entry.metadata.links > 1 {
-            let linked = Linked {
-                path: target.path.clone(),
-                inode,
-            };
-            let source = (entry.metadata.device, entry.metadata.inode);
-            self.links.insert(source, linked);
-            self.linked.insert(inode, source);
-        }
         self.copied.written.push(target.path.clone());
-        Ok(())
+        Ok(inode)
     }
 
     /// Writes a file that has no source.
@@ -208,11 +259,12 @@ impl<'a> Writer<'a> {
             .map_err(error("chown"))?;
         let wanted = self.source_xattrs(source, None, path)?;
         self.set_xattrs(&wanted, dir, None, path);
-        dir.set_own_mode(attributes.mode).map_err(error("chmod"))?;
         dir.set_own_mtime(metadata.mtime).map_err(error("set the time of"))?;
         // A directory that was there may have attributes of its own, and a new one may inherit an ACL.
         let there = dir.xattrs(None).map_err(error("read the attributes of"))?;
         let inode = dir.metadata().map_err(error("stat"))?.inode;
+        // The mode comes last, for it may forbid all that; it moves no mtime.
+        dir.set_own_mode(attributes.mode).map_err(error("chmod"))?;
         self.fingerprints.insert(inode, Fingerprint::of(&[], &there));
         Ok(())
     }
@@ -231,7 +283,7 @@ impl<'a> Writer<'a> {
     /// Makes the target another name of an earlier copy of the same file. No if there is none any more.
     fn link(&mut self, entry: Entry<'_>, target: Target<'_>) -> Result<bool, CopyError> {
         let source = (entry.metadata.device, entry.metadata.inode);
-        let Some(linked) = self.links.get(&source).cloned() else {
+        let Some(linked) = self.links.get(source) else {
             return Ok(false);
         };
         let Some((parent, name)) = linked.path.split_last() else {
@@ -372,18 +424,9 @@ impl<'a> Writer<'a> {
                 });
             }
             target.dir.remove_file(target.name).map_err(error("remove"))?;
-            self.forget_link(there.inode, target.path);
+            self.links.forget(there.inode, target.path);
         }
         make().map_err(error(operation))
-    }
-
-    /// The next file may get the inode number of the one that was removed, and must not be taken for it.
-    fn forget_link(&mut self, inode: u64, path: &RootfsPath) {
-        let Some(source) = self.linked.get(&inode) else { return };
-        if self.links.get(source).is_some_and(|linked| linked.path == *path) {
-            self.links.remove(source);
-            self.linked.remove(&inode);
-        }
     }
 
     fn attributes(&self, metadata: &Metadata) -> Attributes {

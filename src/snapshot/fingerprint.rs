@@ -73,6 +73,11 @@ impl Fingerprints {
         self.0.insert(inode, fingerprint);
     }
 
+    /// Takes over all that `other` holds.
+    pub fn absorb(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Forgets an inode whose content was replaced unseen.
     pub fn remove(&mut self, inode: u64) {
         self.0.remove(&inode);

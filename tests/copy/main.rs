@@ -3,6 +3,8 @@
 //! Trees are written as words: `d/` a directory, `d/f=content` a file, `l->target` a symlink. Tests that need to
 //! chown, mknod or set capabilities are called `root_…`; all others copy as whoever runs them.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
+
 mod metadata;
 mod placement;
 mod sources;

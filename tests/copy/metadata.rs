@@ -86,12 +86,12 @@ fn c05_c07_octal_chmod_for_created_parents_and_copied_entries() {
         assert_eq!(bench.mode(path), 0o770, "{path}");
     }
     assert_eq!(bench.mode("a/b/l"), 0o777);
-    bench.copy(&["d"], "/old").chmod("0644").run().unwrap();
+    bench.copy(&["d"], "/old").chmod("0744").run().unwrap();
     for (path, mode) in [
         ("old", 0o711),
         ("old/kept", 0o640),
-        ("old/n", 0o644),
-        ("old/n/f", 0o644),
+        ("old/n", 0o744),
+        ("old/n/f", 0o744),
     ] {
         assert_eq!(bench.mode(path), mode, "{path}");
     }

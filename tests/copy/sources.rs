@@ -178,7 +178,7 @@ fn c44_the_context_is_only_read() {
             .collect::<Vec<_>>()
     };
     let before = state(&bench);
-    bench.copy(&["."], "/x").ignore("drop").chmod("600").run().unwrap();
+    bench.copy(&["."], "/").ignore("drop").chmod("600").run().unwrap();
     bench.copy(&["l", "d"], "/y/").run().unwrap();
     // Directories may be read by anyone who lists them; all else is untouched to the access time.
     let files = |state: &[(u64, u32, i64, i64, u64)]| {
