@@ -21,6 +21,8 @@
 
 mod support;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -112,7 +114,9 @@ fn in_parallel(cases: &[Case], check: impl Fn(&Case) -> Result<(), String> + Syn
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(case) = next() {
-                    if let Err(failure) = check(case) {
+                    // What panics is one case's failure; the other cases are still to be seen.
+                    let outcome = catch_unwind(AssertUnwindSafe(|| check(case)));
+                    if let Err(failure) = outcome.unwrap_or_else(|panic| Err(message(&*panic))) {
                         failures.lock().unwrap().push((case.name.clone(), failure));
                     }
                 }
@@ -122,6 +126,14 @@ fn in_parallel(cases: &[Case], check: impl Fn(&Case) -> Result<(), String> + Syn
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
     failures
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("it panicked").to_owned()
 }
 
 impl Case {

@@ -22,7 +22,7 @@ fn root_add_of_a_url_that_is_not_there_fails() {
             .run()
     };
     let url = format!("http://{}/file", server.host());
-    let _absent = add(&format!("{url}-absent")).failure_with(&["Dockerfile:2", "404"]);
+    let _absent = add(&format!("{url}-absent")).failure_with(&["Dockerfile:2", " 404"]);
     let _other =
         add(&format!("--checksum={} {url}", digest(b"other"))).failure_with(&["Dockerfile:2", &digest(b"other")]);
     let _right = add(&format!("--checksum={} {url}", digest(b"content\n"))).success();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A hung program is a failed test, not a hung suite.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// A command with an empty environment that the kernel kills when the calling thread ends.
 ///
