@@ -35,7 +35,7 @@ pub(super) struct Stream {
     pub(super) compressed_bytes: u64,
 }
 
-/// What runs a pipeline needs besides its stream.
+/// What a pipeline needs besides its stream.
 #[derive(Clone, Copy)]
 pub(super) struct Environment<'a> {
     pub(super) limits: Limits,
@@ -59,7 +59,8 @@ pub(super) fn run<T>(
         let mut chunks = Chunks::new(for_caller, recycle.clone(), Arc::clone(&stop));
         let line = Line {
             pool,
-            consumers: [to_caller, to_hash],
+            caller: to_caller,
+            hash: to_hash,
             stop,
         };
         let decompress = Builder::new()
@@ -100,8 +101,19 @@ type Chunk = Arc<Vec<u8>>;
 /// The decompressor's ends of the channels.
 struct Line {
     pool: Receiver<Vec<u8>>,
-    consumers: [SyncSender<Chunk>; 2],
+    caller: SyncSender<Chunk>,
+    hash: SyncSender<Chunk>,
     stop: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// Gives the chunk to both consumers and keeps no share in it: whoever lets go last must be one
+    /// of them, or the buffer is lost to the pool.
+    fn send(&self, chunk: Chunk) {
+        // Both live until this thread has hung up.
+        let _ = self.hash.send(Arc::clone(&chunk));
+        let _ = self.caller.send(chunk);
+    }
 }
 
 struct Decompressed {
@@ -123,11 +135,7 @@ fn decompress(stream: impl Read, environment: Environment<'_>, line: &Line) -> R
         bytes += filled as u64;
         buffer.truncate(filled);
         if filled > 0 {
-            let chunk = Arc::new(buffer);
-            for consumer in &line.consumers {
-                // A consumer that is gone has its reason; the other one still wants the chunk.
-                let _ = consumer.send(Arc::clone(&chunk));
-            }
+            line.send(Arc::new(buffer));
         }
         if filled < CHUNK {
             break;
@@ -244,5 +252,56 @@ impl Read for Chunks {
 impl From<DecompressError> for ApplyError {
     fn from(error: DecompressError) -> Self {
         Self::Decompress(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Far more chunks than buffers, so that a buffer that is lost stops the line.
+    const LENGTH: u64 = (CHUNK * BUFFERS * 3 + 5) as u64;
+
+    fn run_with(consume: impl FnOnce(&mut Chunks) -> Result<u64, ApplyError>) -> Result<(u64, Stream), ApplyError> {
+        let environment = Environment {
+            limits: Limits::default(),
+            cancel: &Cancel::default(),
+        };
+        run(io::repeat(7).take(LENGTH), environment, consume)
+    }
+
+    #[test]
+    fn every_buffer_comes_back() {
+        for _ in 0..20 {
+            let (read, stream) = run_with(|chunks| Ok(io::copy(chunks, &mut io::sink()).unwrap())).unwrap();
+            assert_eq!((read, stream.bytes, stream.compressed_bytes), (LENGTH, LENGTH, LENGTH));
+        }
+    }
+
+    #[test]
+    fn a_consumer_may_stop_early() {
+        let mut whole = Digester::new(Algorithm::Sha256);
+        whole.update(&vec![7; LENGTH as usize]);
+        let (_, stream) = run_with(|_| Ok(0)).unwrap();
+        assert_eq!(stream.diff_id, DiffId::new(whole.finish()));
+        let refused = run_with(|_| Err(ApplyError::TooManyEntries { limit: 1 }));
+        assert!(matches!(refused, Err(ApplyError::TooManyEntries { limit: 1 })));
+        let panicked = std::panic::catch_unwind(|| run_with(|_| panic!("for the test")).is_ok());
+        assert!(panicked.is_err());
+    }
+
+    #[test]
+    fn cancelling_ends_the_line() {
+        let cancel = Cancel::default();
+        cancel.by_signal(15);
+        let environment = Environment {
+            limits: Limits::default(),
+            cancel: &cancel,
+        };
+        let answer = run(io::repeat(7), environment, |chunks| {
+            io::copy(chunks, &mut io::sink()).unwrap();
+            Ok(())
+        });
+        assert!(matches!(answer, Err(ApplyError::Cancelled(_))));
     }
 }
