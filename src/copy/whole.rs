@@ -10,7 +10,8 @@ use crate::cancel::Cancel;
 use crate::rootfs::{Dir, Metadata, Rootfs, RootfsPath};
 use crate::snapshot::Fingerprints;
 
-/// Threads that copy. Most of the work is the kernel's, which makes files in different directories at once.
+/// Threads that copy. Most of the work is the kernel's, which makes files in different directories at once: 5,400 files
+/// of 122 MB on two busy cores took 1.25 s with one thread and 0.93 s with two (medians of five, in turn).
 const THREADS: usize = 2;
 
 /// Directories that lie so deep are shared out: in a Debian some 3,000 of very different size.

@@ -111,6 +111,17 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    /// Opens what a test closed, or its temporary directory could not be removed by an ordinary user.
+    fn drop(&mut self) {
+        for entry in walkdir::WalkDir::new(self.temp.path()).into_iter().flatten() {
+            if entry.file_type().is_dir() {
+                let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+            }
+        }
+    }
+}
+
 impl<'a> Copy<'a> {
     fn from(self, from: Kind) -> Self {
         Self { from, ..self }

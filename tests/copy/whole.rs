@@ -147,6 +147,31 @@ proptest! {
 }
 
 #[test]
+fn c10_hard_links_between_directories_that_different_threads_copy() {
+    let bench = Bench::new("", "");
+    for number in 0..40 {
+        let first = format!("a/b/c{number}/d/first");
+        plant(&bench.source(), &format!("{first}={number}"));
+        for other in 0..4 {
+            let other = bench.in_source(&format!("x/y/z{other}/w/{number}"));
+            parents(&other);
+            fs::hard_link(bench.in_source(&first), other).unwrap();
+        }
+    }
+    let ends = (
+        Rootfs::open(&bench.source()).unwrap(),
+        Rootfs::open(&bench.rootfs()).unwrap(),
+    );
+    let mut fingerprints = Fingerprints::default();
+    let from = (&ends.0, &Fingerprints::default());
+    copy_tree(from, (&ends.1, &mut fingerprints), &Cancel::default(), &|_| ()).unwrap();
+    assert_eq!(portrait(&bench.rootfs()), portrait(&bench.source()));
+    let inode = bench.meta("x/y/z3/w/7").ino();
+    let none = Xattrs::new();
+    assert_eq!(fingerprints.get(inode), Some(Fingerprint::of(b"7", &none)));
+}
+
+#[test]
 fn copy_tree_takes_over_fingerprints() {
     let bench = Bench::new("f=1 d/g=2", "");
     let ends = (
