@@ -1,17 +1,35 @@
 //! What an error tells the user beyond its message: where in the Dockerfile, what to try, how to exit.
+//!
+//! ```text
+//! error: RUN exited with code 127
+//!   Dockerfile:7 (stage "build")
+//!     7 | RUN mak all
+//!   = /bin/sh: mak: not found
+//! hint: the base image has no `mak`; install it in an earlier RUN
+//! ```
 
 use std::error::Error;
-use std::fmt;
-use std::ops::Range;
+
+use crate::dockerfile::Excerpt;
 
 /// An error that a user reads.
 ///
 /// Its `Display` is the headline and its sources are the causes; neither repeats what the methods
 /// here return.
 pub trait Diagnostic: Error {
-    /// The place in a file that it is about.
-    fn excerpt(&self) -> Option<Excerpt> {
+    /// The instruction that it is about.
+    fn excerpt(&self) -> Option<&Excerpt> {
         None
+    }
+
+    /// The stage of that instruction.
+    fn stage(&self) -> Option<&str> {
+        None
+    }
+
+    /// Lines that led to it, the last output of a RUN for instance. Untrusted text.
+    fn details(&self) -> &[String] {
+        &[]
     }
 
     /// What to try, one sentence each, without a prefix.
@@ -56,70 +74,112 @@ impl Exit {
     }
 }
 
-/// A piece of a text file, as an error shows it.
-///
-/// ```text
-///   Dockerfile:7 (stage "build")
-///     7 | RUN mak all
-///       |     ^^^
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Excerpt {
-    /// The file, as the user named it.
-    pub file: String,
-    /// Number of the first line of `text`, from 1.
-    pub line: usize,
-    /// The stage it belongs to.
-    pub stage: Option<String>,
-    /// The lines, as they are in the file.
-    pub text: String,
-    /// What to point at: bytes of the first line of `text`.
-    pub mark: Option<Range<usize>>,
+/// The report for `diagnostic` without colours: headline, instruction, causes, hints. Ends with a newline.
+#[must_use]
+pub fn render(diagnostic: &dyn Diagnostic) -> String {
+    let hints = diagnostic.hints();
+    let lines = body(diagnostic)
+        .into_iter()
+        .chain(hints.iter().map(|hint| format!("hint: {hint}")));
+    lines.fold(format!("error: {diagnostic}\n"), |report, line| report + &line + "\n")
 }
 
-/// Lines shown of an excerpt; an instruction may have thousands.
-const MAX_LINES: usize = 10;
+/// What comes between the headline and the hints, as lines. Holds untrusted text as it is.
+#[must_use]
+pub fn body(diagnostic: &(impl Diagnostic + ?Sized)) -> Vec<String> {
+    let place = diagnostic.excerpt().map(|excerpt| excerpt.in_stage(diagnostic.stage()));
+    // Further lines of a cause stand under its first.
+    let cause = |text: &str| format!("  = {}", text.trim_end().replace('\n', "\n    "));
+    let details = diagnostic.details().iter().map(|line| cause(line));
+    let causes = causes(diagnostic);
+    place
+        .into_iter()
+        .chain(details)
+        .chain(causes.iter().map(|text| cause(text)))
+        .collect()
+}
 
-impl fmt::Display for Excerpt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "  {}:{}", self.file, self.line)?;
-        if let Some(stage) = &self.stage {
-            write!(f, " (stage \"{stage}\")")?;
+/// The messages of the sources, outermost first. One that merely repeats the message above it (a
+/// transparent wrapper) is left out.
+fn causes(diagnostic: &(impl Diagnostic + ?Sized)) -> Vec<String> {
+    let mut above = diagnostic.to_string();
+    let mut causes = Vec::new();
+    let mut source = diagnostic.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if text != above {
+            causes.push(text.clone());
+            above = text;
         }
-        let lines: Vec<&str> = self.text.lines().collect();
-        let shown = lines.len().min(MAX_LINES);
-        let width = (self.line + shown).saturating_sub(1).to_string().len();
-        for (index, line) in lines.iter().take(shown).enumerate() {
-            write!(f, "\n    {:>width$} | {line}", self.line + index)?;
-            if let (0, Some(mark)) = (index, &self.mark) {
-                let (blank, carets) = underline(line, mark);
-                write!(f, "\n    {:>width$} | {blank}{carets}", "")?;
-            }
-        }
-        if lines.len() > shown {
-            write!(f, "\n    {:>width$} | … ({} more lines)", "", lines.len() - shown)?;
-        }
-        Ok(())
+        source = Error::source(error);
     }
-}
-
-/// What to print below `line` so that carets stand under `mark`: tabs stay tabs, so that they line up.
-fn underline(line: &str, mark: &Range<usize>) -> (String, String) {
-    let chars_in = |range: Range<usize>| {
-        line.char_indices()
-            .filter(move |(at, _)| range.contains(at))
-            .map(|(_, c)| c)
-    };
-    let blank = chars_in(0..mark.start)
-        .map(|c| if c == '\t' { '\t' } else { ' ' })
-        .collect();
-    let carets = "^".repeat(chars_in(mark.clone()).count().max(1));
-    (blank, carets)
+    causes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dockerfile::{SourceText, Span};
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("RUN exited with code 127")]
+    struct Failed {
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+        excerpt: Option<Excerpt>,
+        details: Vec<String>,
+    }
+
+    impl Diagnostic for Failed {
+        fn excerpt(&self) -> Option<&Excerpt> {
+            self.excerpt.as_ref()
+        }
+
+        fn stage(&self) -> Option<&str> {
+            Some("build")
+        }
+
+        fn details(&self) -> &[String] {
+            &self.details
+        }
+
+        fn hints(&self) -> Vec<String> {
+            vec!["try".to_owned()]
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Wrapper(Middle);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read /x")]
+    struct Middle(#[source] std::io::Error);
+
+    #[test]
+    fn shows_what_where_why_and_what_to_try() {
+        let excerpt = SourceText::new("Dockerfile", b"RUN mak all").excerpt(Span::line(1));
+        let details = vec!["/bin/sh: mak: not found".to_owned()];
+        let error = Failed {
+            source: None,
+            excerpt: Some(excerpt),
+            details,
+        };
+        let expected = "error: RUN exited with code 127\n  Dockerfile:1 (stage \"build\")\n    1 | RUN mak all\n  \
+                        = /bin/sh: mak: not found\nhint: try\n";
+        assert_eq!(render(&error), expected);
+    }
+
+    #[test]
+    fn walks_all_sources_once() {
+        let io = std::io::Error::other("disk gone\nbadly");
+        let error = Failed {
+            source: Some(Box::new(Wrapper(Middle(io)))),
+            excerpt: None,
+            details: Vec::new(),
+        };
+        assert_eq!(body(&error), ["  = cannot read /x", "  = disk gone\n    badly"]);
+    }
 
     #[test]
     fn exit_codes_are_those_of_a_shell() {
@@ -135,45 +195,5 @@ mod tests {
         ] {
             assert_eq!(exit.code(), code, "{exit:?}");
         }
-    }
-
-    #[test]
-    fn excerpts_number_and_mark_their_lines() {
-        let excerpt = |line, text: &str, mark| Excerpt {
-            file: "Dockerfile".to_owned(),
-            line,
-            stage: None,
-            text: text.to_owned(),
-            mark,
-        };
-        for (excerpt, expected) in [
-            (excerpt(7, "RUN mak", None), "  Dockerfile:7\n    7 | RUN mak"),
-            (
-                excerpt(9, "RUN a \\\n  b", None),
-                "  Dockerfile:9\n     9 | RUN a \\\n    10 |   b",
-            ),
-            (
-                excerpt(1, "\tFRUM x", Some(1..5)),
-                "  Dockerfile:1\n    1 | \tFRUM x\n      | \t^^^^",
-            ),
-            (
-                excerpt(1, "é x", Some(3..4)),
-                "  Dockerfile:1\n    1 | é x\n      |   ^",
-            ),
-            (excerpt(1, "x", Some(9..12)), "  Dockerfile:1\n    1 | x\n      |  ^"),
-            (excerpt(3, "", None), "  Dockerfile:3"),
-        ] {
-            assert_eq!(excerpt.to_string(), expected);
-        }
-        let staged = Excerpt {
-            stage: Some("build".to_owned()),
-            ..excerpt(2, &"x\n".repeat(12), None)
-        };
-        assert!(
-            staged
-                .to_string()
-                .starts_with("  Dockerfile:2 (stage \"build\")\n     2 | x\n")
-        );
-        assert!(staged.to_string().ends_with("\n    11 | x\n       | … (2 more lines)"));
     }
 }

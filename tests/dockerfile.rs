@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rbuild::dockerfile::{Dockerfile, parse, render};
+use rbuild::diagnostic::render;
+use rbuild::dockerfile::{Dockerfile, parse};
 use rbuild::oci::{Digest, ImageConfig};
 use rbuild::plan::{BaseConfig, BaseConfigs, ImageKey, ImageUse, PlanOptions, Planning, outline, plan};
 

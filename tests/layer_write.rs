@@ -415,7 +415,10 @@ fn h35_one_dialect() {
         assert!(b"0125x6".contains(&header[156]), "type {}", header[156] as char);
         pax += usize::from(header[156] == b'x');
     }
-    assert_eq!(pax, 3, "the name that is not ASCII, the long one, and its long directory");
+    assert_eq!(
+        pax, 3,
+        "the name that is not ASCII, the long one, and its long directory"
+    );
     assert!(bytes.len() % 512 == 0 && bytes.ends_with(&[0; 1024]));
 }
 
@@ -658,7 +661,10 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
     let rootfs = Rootfs::open(Path::new("/sys/kernel")).unwrap();
     let set = changes(&["+uevent_seqnum"]);
     let result = write(&set, &rootfs, &plain(), io::sink(), &Cancel::default(), &mut |_| {});
-    assert!(matches!(result, Err(WriteError::Shrank { expected: 4096, .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(WriteError::Shrank { expected: 4096, .. })),
+        "{result:?}"
+    );
 }
 
 #[test]
@@ -694,12 +700,28 @@ fn a_layer_of_known_files_has_a_known_digest() {
 fn known_bytes_have_a_known_compressed_digest() {
     let bytes = half_random(3 << 20);
     for (compression, level, expected) in [
-        (Compression::Gzip, 1, "sha256:ffb7db514d7e4dca3690026dad0180ab5fb41392b374f9c6e693b4a90b28d6ad"),
-        (Compression::Gzip, 6, "sha256:b80d5c3cd93de3e4e50e5fa0bf68824fd235f8304750fa1308bb09d7c94ff162"),
-        (Compression::Zstd, 3, "sha256:070c3bfbdea378bf561c940679c5f828a8a52039087626bc3af459e38dca2536"),
+        (
+            Compression::Gzip,
+            1,
+            "sha256:ffb7db514d7e4dca3690026dad0180ab5fb41392b374f9c6e693b4a90b28d6ad",
+        ),
+        (
+            Compression::Gzip,
+            6,
+            "sha256:b80d5c3cd93de3e4e50e5fa0bf68824fd235f8304750fa1308bb09d7c94ff162",
+        ),
+        (
+            Compression::Zstd,
+            3,
+            "sha256:070c3bfbdea378bf561c940679c5f828a8a52039087626bc3af459e38dca2536",
+        ),
     ] {
         let digest = pack(compression, Some(level), None, &bytes).0.digest;
-        assert_eq!(digest.to_string(), expected, "{compression:?} {level}: did an encoder change?");
+        assert_eq!(
+            digest.to_string(),
+            expected,
+            "{compression:?} {level}: did an encoder change?"
+        );
     }
 }
 

@@ -19,10 +19,11 @@ pub(crate) struct Accounts {
 impl Accounts {
     /// Reads both files beneath the root; that they are missing is no error.
     pub(crate) fn read(rootfs: &Rootfs) -> Result<Self, BuildError> {
-        let read = |components: [&[u8]; 2]| {
-            rootfs.read_small(&RootfsPath::from_components(components), FILE_LIMIT)
-        };
-        Ok(Self { passwd: read([b"etc", b"passwd"])?, group: read([b"etc", b"group"])? })
+        let read = |components: [&[u8]; 2]| rootfs.read_small(&RootfsPath::from_components(components), FILE_LIMIT);
+        Ok(Self {
+            passwd: read([b"etc", b"passwd"])?,
+            group: read([b"etc", b"group"])?,
+        })
     }
 
     /// Who a RUN under USER `user` is.

@@ -32,13 +32,18 @@ impl Archives for AddArchives<'_> {
         cancel: &Cancel,
     ) -> Result<Copied, Box<dyn std::error::Error + Send + Sync>> {
         let owner = match extraction.chown {
-            Some(owner) => Owner::Fixed { uid: owner.uid, gid: owner.gid },
+            Some(owner) => Owner::Fixed {
+                uid: owner.uid,
+                gid: owner.gid,
+            },
             None => Owner::Archive,
         };
         let warn = |text: &str| self.0.event(Event::Warning(text));
-        let mut extractor =
-            ArchiveExtractor::new(extraction.rootfs, Limits::default(), fingerprints, &warn, cancel);
+        let mut extractor = ArchiveExtractor::new(extraction.rootfs, Limits::default(), fingerprints, &warn, cancel);
         let extracted = extractor.extract(file, extraction.into, owner)?;
-        Ok(Copied { written: extracted.created, removed: Vec::new() })
+        Ok(Copied {
+            written: extracted.created,
+            removed: Vec::new(),
+        })
     }
 }

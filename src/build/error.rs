@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::upload::UploadError;
 use crate::cancel::Cancelled;
 use crate::copy::CopyError;
+use crate::diagnostic::{self, Diagnostic};
 use crate::dockerfile::{Excerpt, ParseError};
 use crate::image::ImageError;
 use crate::layer::{ApplyError, LevelError, WriteError};
@@ -216,7 +217,12 @@ const fn signal_name(signal: i32) -> &'static str {
 impl BuildError {
     /// An error of the build as a whole.
     pub(crate) fn new(problem: impl Into<Problem>) -> Self {
-        Self { problem: Box::new(problem.into()), excerpt: None, stage: None, details: Vec::new() }
+        Self {
+            problem: Box::new(problem.into()),
+            excerpt: None,
+            stage: None,
+            details: Vec::new(),
+        }
     }
 
     /// The same error, belonging to a stage's FROM if it belongs to no instruction yet.
@@ -253,72 +259,19 @@ impl BuildError {
         &self.problem
     }
 
-    /// The instruction it belongs to.
-    #[must_use]
-    pub fn excerpt(&self) -> Option<&Excerpt> {
-        match (&self.excerpt, &*self.problem) {
-            (Some(excerpt), _) => Some(excerpt),
-            (None, Problem::Parse(error)) => error.excerpt.as_deref(),
-            (None, Problem::Plan(error)) => error.excerpt.as_deref(),
-            (None, _) => None,
-        }
-    }
-
-    /// Name of the stage the instruction is in.
-    #[must_use]
-    pub fn stage(&self) -> Option<&str> {
-        self.stage.as_deref()
-    }
-
-    /// Lines that show what led to the error.
-    #[must_use]
-    pub fn details(&self) -> &[String] {
-        &self.details
-    }
-
-    /// What to try.
-    #[must_use]
-    pub fn hints(&self) -> Vec<String> {
-        match &*self.problem {
-            Problem::Parse(error) => error.hint.iter().map(ToString::to_string).collect(),
-            Problem::Plan(error) => error.hint.iter().map(ToString::to_string).collect(),
-            Problem::Resolve { source, .. }
-            | Problem::Destination { source, .. }
-            | Problem::Manifest { source, .. }
-            | Problem::Client(source)
-            | Problem::Upload(UploadError { source, .. }) => source.hint().into_iter().collect(),
-            Problem::Run(error) => error.hint().map(str::to_owned).into_iter().collect(),
-            Problem::Copy(error) => error.hint().into_iter().collect(),
-            Problem::Exit(Exit::Code(127)) => {
-                vec!["the image lacks a program that the instruction calls; install it in an earlier RUN".to_owned()]
-            }
-            Problem::Exit(Exit::Code(126)) => {
-                vec!["the program is there but cannot be executed; check its mode and its #! line".to_owned()]
-            }
-            _ if self.is_out_of_space() => {
-                vec!["the disk of the state directory is full; free some space, or choose another one with --store".to_owned()]
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// What the process should exit with: a failing RUN's own code, else 1.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match &*self.problem {
-            Problem::Exit(exit) => exit.code(),
-            _ => 1,
-        }
-    }
-
     /// Whether this only says that another part of the build failed.
     pub(crate) fn is_echo(&self) -> bool {
-        self.chain().any(|error| error.downcast_ref::<Cancelled>().is_some_and(|cancelled| cancelled.signal == 0))
+        self.chain().any(|error| {
+            error
+                .downcast_ref::<Cancelled>()
+                .is_some_and(|cancelled| cancelled.signal == 0)
+        })
     }
 
     fn is_out_of_space(&self) -> bool {
         let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
-        self.chain().any(|error| error.downcast_ref::<io::Error>().is_some_and(is_full))
+        self.chain()
+            .any(|error| error.downcast_ref::<io::Error>().is_some_and(is_full))
     }
 
     /// The problem and its causes, outermost first.
@@ -346,13 +299,59 @@ impl<P: Into<Problem>> From<P> for BuildError {
     }
 }
 
-impl crate::diagnostic::Diagnostic for BuildError {
-    fn excerpt(&self) -> Option<crate::diagnostic::Excerpt> {
-        let excerpt = Self::excerpt(self)?;
-        Some(crate::diagnostic::Excerpt { file: excerpt.name().to_owned(), line: excerpt.span().first as usize, stage: self.stage.clone(), text: excerpt.lines().join("\n"), mark: None })
+impl Diagnostic for BuildError {
+    fn excerpt(&self) -> Option<&Excerpt> {
+        match (&self.excerpt, &*self.problem) {
+            (Some(excerpt), _) => Some(excerpt),
+            (None, Problem::Parse(error)) => error.excerpt.as_deref(),
+            (None, Problem::Plan(error)) => error.excerpt.as_deref(),
+            (None, _) => None,
+        }
     }
-    fn hints(&self) -> Vec<String> { Self::hints(self) }
-    fn exit(&self) -> crate::diagnostic::Exit {
-        match &*self.problem { Problem::Exit(Exit::Code(c)) => crate::diagnostic::Exit::Command(*c), Problem::Exit(Exit::Signal(s)) => crate::diagnostic::Exit::CommandSignal(*s), _ => crate::diagnostic::Exit::Failure }
+
+    fn stage(&self) -> Option<&str> {
+        self.stage.as_deref()
+    }
+
+    fn details(&self) -> &[String] {
+        &self.details
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match &*self.problem {
+            Problem::Parse(error) => error.hint.iter().map(ToString::to_string).collect(),
+            Problem::Plan(error) => error.hint.iter().map(ToString::to_string).collect(),
+            Problem::Resolve { source, .. }
+            | Problem::Destination { source, .. }
+            | Problem::Manifest { source, .. }
+            | Problem::Client(source)
+            | Problem::Upload(UploadError { source, .. }) => source.hint().into_iter().collect(),
+            Problem::Run(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Problem::Copy(error) => error.hint().into_iter().collect(),
+            Problem::Exit(Exit::Code(127)) => {
+                vec!["the image lacks a program that the instruction calls; install it in an earlier RUN".to_owned()]
+            }
+            Problem::Exit(Exit::Code(126)) => {
+                vec!["the program is there but cannot be executed; check its mode and its #! line".to_owned()]
+            }
+            _ if self.is_out_of_space() => {
+                vec![
+                    "the disk of the state directory is full; free some space, or choose another one with --store"
+                        .to_owned(),
+                ]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn exit(&self) -> diagnostic::Exit {
+        match &*self.problem {
+            Problem::Exit(Exit::Code(code)) => diagnostic::Exit::Command(*code),
+            Problem::Exit(Exit::Signal(signal)) => diagnostic::Exit::CommandSignal(*signal),
+            Problem::Run(error) => error
+                .exit_code()
+                .map_or(diagnostic::Exit::Failure, diagnostic::Exit::Command),
+            _ => diagnostic::Exit::Failure,
+        }
     }
 }

@@ -25,7 +25,12 @@ impl Fetcher {
     /// Starts the threads that download.
     pub(crate) fn start(client: Client, blobs: Blobs) -> std::io::Result<Arc<Self>> {
         let pool = Pool::start("download", TRANSFERS)?;
-        Ok(Arc::new(Self { client, blobs, pool, started: Mutex::default() }))
+        Ok(Arc::new(Self {
+            client,
+            blobs,
+            pool,
+            started: Mutex::default(),
+        }))
     }
 
     /// Begins to download `layer` of `image` unless that has begun before. Does not wait.

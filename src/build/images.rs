@@ -45,9 +45,13 @@ impl Images {
             let reference = &need.image.reference;
             let answer = answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let image = answer
-                .map_err(|source| Problem::Resolve { reference: reference.clone(), source })
+                .map_err(|source| Problem::Resolve {
+                    reference: reference.clone(),
+                    source,
+                })
                 .map_err(|problem| BuildError::new(problem).at_excerpt(&need.excerpt))?;
-            self.add(&need.image, image).map_err(|error| error.at_excerpt(&need.excerpt))?;
+            self.add(&need.image, image)
+                .map_err(|error| error.at_excerpt(&need.excerpt))?;
         }
         Ok(())
     }
@@ -58,8 +62,17 @@ impl Images {
             .config
             .clone()
             .into_base(layers)
-            .map_err(|source| Problem::BaseConfig { reference: key.reference.clone(), source })?;
-        self.configs.insert(key.clone(), BaseConfig { manifest_digest: *image.manifest.digest(), config });
+            .map_err(|source| Problem::BaseConfig {
+                reference: key.reference.clone(),
+                source,
+            })?;
+        self.configs.insert(
+            key.clone(),
+            BaseConfig {
+                manifest_digest: *image.manifest.digest(),
+                config,
+            },
+        );
         self.resolved.insert(key.clone(), Arc::new(image));
         Ok(())
     }
@@ -74,7 +87,9 @@ impl Images {
     /// # Panics
     /// When it was not; planning asks for every image that a stage names.
     pub(crate) fn get(&self, key: &ImageKey) -> &Arc<ResolvedImage> {
-        self.resolved.get(key).expect("planning resolved every image that a stage needs")
+        self.resolved
+            .get(key)
+            .expect("planning resolved every image that a stage needs")
     }
 }
 
@@ -102,14 +117,20 @@ pub(crate) fn unpack(
         cancel.check()?;
         if layer.media_type.layer_format().is_none() {
             let digest = layer.digest;
-            return Err(crate::image::ImageError::NotALayer { digest, media_type: layer.media_type.to_string() }.into());
+            return Err(crate::image::ImageError::NotALayer {
+                digest,
+                media_type: layer.media_type.to_string(),
+            }
+            .into());
         }
         let incoming = fetcher.fetch(&image.reference, layer)?;
         let applied = Applier::new(rootfs, Limits::default(), fingerprints, &warn, cancel)
             .apply(incoming.reader(), LayerKind::of(layer))
-            .map_err(|source| {
-            Problem::Unpack { reference: image.reference.clone(), layer: layer.digest, source }
-        })?;
+            .map_err(|source| Problem::Unpack {
+                reference: image.reference.clone(),
+                layer: layer.digest,
+                source,
+            })?;
         check_diff_id(image, layer.digest, *expected, applied.diff_id)?;
     }
     Ok(())
@@ -124,5 +145,10 @@ fn check_diff_id(
     if expected == actual {
         return Ok(());
     }
-    Err(Problem::DiffId { reference: image.reference.clone(), layer, expected, actual })
+    Err(Problem::DiffId {
+        reference: image.reference.clone(),
+        layer,
+        expected,
+        actual,
+    })
 }

@@ -63,8 +63,14 @@ pub(crate) struct LayerTask {
 
 impl LayerJob {
     /// Starts to write a layer; `done` is called with the blob as soon as it exists.
-    pub(crate) fn start(task: LayerTask, done: impl FnOnce(&Blob) + Send + 'static) -> std::io::Result<(Self, Reading)> {
-        let shared = Arc::new(Shared { end: Mutex::new(None), ended: Condvar::new() });
+    pub(crate) fn start(
+        task: LayerTask,
+        done: impl FnOnce(&Blob) + Send + 'static,
+    ) -> std::io::Result<(Self, Reading)> {
+        let shared = Arc::new(Shared {
+            end: Mutex::new(None),
+            ended: Condvar::new(),
+        });
         let (read, reading) = channel();
         let job = Self(Arc::clone(&shared));
         std::thread::Builder::new().name("layer".to_owned()).spawn(move || {
@@ -102,7 +108,9 @@ impl LayerJob {
             match &mut *end {
                 Some(Ok(layer)) => return Ok(layer.clone()),
                 Some(Err(problem)) => {
-                    return Err(problem.take().unwrap_or(Problem::Cancelled(crate::cancel::Cancelled { signal: 0 })));
+                    return Err(problem
+                        .take()
+                        .unwrap_or(Problem::Cancelled(crate::cancel::Cancelled { signal: 0 })));
                 }
                 None => end = self.0.ended.wait(end).unwrap_or_else(PoisonError::into_inner),
             }
@@ -129,8 +137,16 @@ impl LayerTask {
         let layer = describe(&written);
         let blob = blob.commit(layer.descriptor.clone())?;
         let (stage, number, of) = &self.step;
-        let step = StepRef { stage, number: *number, of: *of };
-        self.progress.event(Event::Layer { step, digest: &written.digest, size: written.size });
+        let step = StepRef {
+            stage,
+            number: *number,
+            of: *of,
+        };
+        self.progress.event(Event::Layer {
+            step,
+            digest: &written.digest,
+            size: written.size,
+        });
         Ok((layer, blob))
     }
 }
@@ -138,5 +154,8 @@ impl LayerTask {
 /// OCI's media type; an image in Docker's format relabels it.
 fn describe(written: &WrittenLayer) -> Layer {
     let media_type = layer_type(ManifestFormat::Oci, written.compression).expect("OCI has a type for each compression");
-    Layer { descriptor: Descriptor::new(media_type, written.digest, written.size), diff_id: written.diff_id }
+    Layer {
+        descriptor: Descriptor::new(media_type, written.digest, written.size),
+        diff_id: written.diff_id,
+    }
 }

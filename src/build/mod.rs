@@ -10,6 +10,7 @@
 
 mod accounts;
 mod archive;
+mod connect;
 mod error;
 mod fetch;
 mod images;
@@ -44,7 +45,7 @@ use crate::layer::{Encoding, LayerOptions};
 use crate::oci::{Compression, Digest, ImageId, Platform};
 use crate::plan::{self, CopyFrom, Plan, PlanOptions, Planning, Step};
 use crate::progress::{Event, Progress};
-use crate::registry::{Client, Credentials};
+use crate::registry::Client;
 use crate::rootfs::Rootfs;
 use crate::run::Isolation;
 use crate::store::{Blob, StateDir};
@@ -66,13 +67,7 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     let dockerfile = read_dockerfile(request)?;
     let options = plan_options(request);
     let outline = plan::outline(&dockerfile, &options)?;
-    let client = Client::new(
-        registry_options(&request.registry),
-        Credentials::new(credential_sources(&request.registry)),
-        Arc::clone(progress),
-        cancel.clone(),
-    )
-    .map_err(Problem::Client)?;
+    let client = connect::client(&request.registry, progress, cancel)?;
     check_destinations(request, &client)?;
     let mut images = Images::default();
     images.resolve(outline.images(), &client, &**progress)?;
@@ -86,7 +81,10 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
 
 fn read_dockerfile(request: &BuildRequest) -> Result<Dockerfile, BuildError> {
     let path = &request.dockerfile;
-    let text = std::fs::read(path).map_err(|source| Problem::ReadDockerfile { path: path.clone(), source })?;
+    let text = std::fs::read(path).map_err(|source| Problem::ReadDockerfile {
+        path: path.clone(),
+        source,
+    })?;
     Ok(dockerfile::parse(&request.dockerfile_name, &text)?)
 }
 
@@ -109,9 +107,10 @@ fn check_destinations(request: &BuildRequest, client: &Client) -> Result<(), Bui
         return Ok(());
     }
     for destination in &request.outputs.destinations {
-        client
-            .check_push(destination)
-            .map_err(|source| Problem::Destination { destination: destination.clone(), source })?;
+        client.check_push(destination).map_err(|source| Problem::Destination {
+            destination: destination.clone(),
+            source,
+        })?;
     }
     Ok(())
 }
@@ -144,10 +143,18 @@ fn open_session(
 ) -> Result<Session, BuildError> {
     let isolation = choose_isolation(request, &plan, &**progress)?;
     let context = open_context(request, &plan)?;
-    let state = |source| Problem::State { path: request.state_dir.clone(), source };
-    let directory = StateDir::open(&request.state_dir).and_then(|dir| dir.begin(&**progress)).map_err(state)?;
+    let state = |source| Problem::State {
+        path: request.state_dir.clone(),
+        source,
+    };
+    let directory = StateDir::open(&request.state_dir)
+        .and_then(|dir| dir.begin(&**progress))
+        .map_err(state)?;
     let blobs = directory.blobs().map_err(state)?;
-    let threads = |source| Problem::System { what: "start the transfer threads", source };
+    let threads = |source| Problem::System {
+        what: "start the transfer threads",
+        source,
+    };
     let fetcher = Fetcher::start(client.clone(), blobs.clone()).map_err(threads)?;
     let uploader = match request.outputs.pushes() {
         [] => None,
@@ -166,7 +173,11 @@ fn open_session(
         isolation,
         context,
         layer_options: layer_options(request)?,
-        layering: if request.image.single_snapshot { Layering::PerStage } else { Layering::PerStep },
+        layering: if request.image.single_snapshot {
+            Layering::PerStage
+        } else {
+            Layering::PerStep
+        },
         progress: Arc::clone(progress),
         cancel: cancel.clone(),
         state: State::default(),
@@ -184,7 +195,7 @@ fn choose_isolation(
     }) else {
         return Ok(None);
     };
-    let isolation = crate::run::choose(match request.isolation { request::IsolationChoice::Auto => crate::run::IsolationChoice::Auto, _ => crate::run::IsolationChoice::Namespaces })
+    let isolation = crate::run::choose(request.isolation)
         .map_err(|error| BuildError::new(error).at(&step.excerpt, &session::stage_label(stage)))?;
     progress.event(Event::Isolation(isolation.name()));
     Ok(Some(Arc::from(isolation)))
@@ -197,7 +208,10 @@ fn open_context(request: &BuildRequest, plan: &Plan) -> Result<Option<BuildConte
         return Ok(None);
     }
     let path = &request.context;
-    let tree = Rootfs::open(path).map_err(|source| Problem::Context { path: path.clone(), source })?;
+    let tree = Rootfs::open(path).map_err(|source| Problem::Context {
+        path: path.clone(),
+        source,
+    })?;
     let ignore = IgnoreFile::find(Some(&request.dockerfile), &tree)?;
     Ok(Some(BuildContext::new(tree, ignore)))
 }
@@ -232,7 +246,10 @@ fn build_and_export(request: &BuildRequest, session: &mut Session, client: &Clie
     submit_base_layers(&target, session);
     let image = assemble(request, &target, session)?;
     deliver(&image, &target, request, session, client)?;
-    Ok(Built { digest: *image.manifest.digest(), image_id: image.id() })
+    Ok(Built {
+        digest: *image.manifest.digest(),
+        image_id: image.id(),
+    })
 }
 
 /// Brings the image to every destination; the tags move last.
@@ -246,11 +263,17 @@ fn deliver(
     let config = session.blobs.put(image.format.config_type(), image.config.bytes())?;
     if request.outputs.wants_local() {
         let layers = local_layers(target, session)?;
-        let local = export::LocalImage { image, config: &config, layers: &layers };
+        let local = export::LocalImage {
+            image,
+            config: &config,
+            layers: &layers,
+        };
         export::write_local(&local, &request.outputs, &*session.progress)?;
     }
     if request.outputs.no_push {
-        session.progress.event(Event::Info("Skipping push to container registry due to --no-push flag"));
+        session
+            .progress
+            .event(Event::Info("Skipping push to container registry due to --no-push flag"));
     }
     if let Some(uploader) = &session.uploader {
         uploader.submit(Source::Local(config));
@@ -266,7 +289,11 @@ fn local_layers(target: &Stage, session: &Session) -> Result<Vec<Blob>, BuildErr
     let mut blobs = Vec::new();
     for (image, layer) in &target.base_layers {
         let incoming = session.fetcher.fetch(image, layer)?;
-        let failed = |source| Problem::FetchLayer { reference: image.clone(), layer: layer.digest, source };
+        let failed = |source| Problem::FetchLayer {
+            reference: image.clone(),
+            layer: layer.digest,
+            source,
+        };
         blobs.push(incoming.wait().map_err(failed)?);
     }
     for job in target.additions.iter().filter_map(|addition| addition.layer.as_ref()) {
@@ -279,20 +306,30 @@ fn local_layers(target: &Stage, session: &Session) -> Result<Vec<Blob>, BuildErr
 fn submit_base_layers(target: &Stage, session: &Session) {
     if let Some(uploader) = &session.uploader {
         for (image, layer) in &target.base_layers {
-            uploader.submit(Source::Base { image: image.clone(), layer: layer.clone() });
+            uploader.submit(Source::Base {
+                image: image.clone(),
+                layer: layer.clone(),
+            });
         }
     }
 }
 
 fn assemble(request: &BuildRequest, target: &Stage, session: &Session) -> Result<Image, BuildError> {
-    let planned = session.plan.stage(session.plan.target).expect("the plan holds its target");
+    let planned = session
+        .plan
+        .stage(session.plan.target)
+        .expect("the plan holds its target");
     let mut config = planned.config.clone();
     config.history.clone_from(&target.base_history);
     config.rootfs.diff_ids = base_diff_ids(session, planned);
     let finish = |addition: &stage::Addition| -> Result<image::Addition, BuildError> {
         let layer = addition.layer.as_ref().map(layer_job::LayerJob::wait).transpose()?;
         let layer: Option<Layer> = layer.map(|(layer, _)| layer);
-        Ok(image::Addition { history: addition.history.clone(), layer, created: addition.created })
+        Ok(image::Addition {
+            history: addition.history.clone(),
+            layer,
+            created: addition.created,
+        })
     };
     let additions = target.additions.iter().map(finish).collect::<Result<Vec<_>, _>>()?;
     Ok(image::assemble(Parts {
@@ -318,32 +355,5 @@ fn base_diff_ids(session: &Session, planned: &plan::PlannedStage) -> Vec<crate::
             let base = session.plan.stage(*id).expect("the plan holds the base of every stage");
             base_diff_ids(session, base)
         }
-    }
-}
-
-fn registry_options(r: &request::RegistryOptions) -> crate::registry::RegistryOptions {
-    crate::registry::RegistryOptions {
-        insecure_push: r.insecure,
-        insecure_pull: r.insecure_pull,
-        insecure_registries: r.insecure_registries.clone(),
-        skip_tls_verify: r.skip_tls_verify,
-        skip_tls_verify_pull: r.skip_tls_verify_pull,
-        skip_tls_verify_registries: r.skip_tls_verify_registries.clone(),
-        registry_certificates: r.certificates.clone(),
-        ..crate::registry::RegistryOptions::default()
-    }
-}
-
-fn credential_sources(r: &request::RegistryOptions) -> crate::registry::CredentialSources {
-    let c = &r.credentials;
-    crate::registry::CredentialSources {
-        docker_auth_config: c.docker_auth_config.as_ref().map(|s| s.reveal().to_owned()),
-        registry_auth_file: c.registry_auth_file.clone(),
-        docker_config: c.docker_config.clone(),
-        xdg_runtime_dir: c.xdg_runtime_dir.clone(),
-        xdg_config_home: c.xdg_config_home.clone(),
-        home: c.home.clone(),
-        uid: 0,
-        path: None,
     }
 }

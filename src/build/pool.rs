@@ -20,10 +20,15 @@ impl Pool {
         let jobs = Arc::new(Mutex::new(jobs));
         let spawn = |_| {
             let jobs = Arc::clone(&jobs);
-            std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&jobs))
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || work(&jobs))
         };
         let threads = (0..size).map(spawn).collect::<Result<_, _>>()?;
-        Ok(Self { queue: Some(queue), threads })
+        Ok(Self {
+            queue: Some(queue),
+            threads,
+        })
     }
 
     /// Adds a job to the end of the queue.

@@ -31,7 +31,10 @@ pub(crate) fn run(
     let rootfs = stage.rootfs(session)?;
     stage.settle();
     let scratch = session.subdirectory("tmp")?;
-    stage.index(&rootfs, session)?.settle(&scratch).map_err(Problem::Snapshot)?;
+    stage
+        .index(&rootfs, session)?
+        .settle(&scratch)
+        .map_err(Problem::Snapshot)?;
     let identity = Accounts::read(&rootfs)?.identity(step.user.as_deref())?;
     make_cwd(&rootfs, &step.cwd)?;
     execute(step, &rootfs, &identity, reference, session)?;
@@ -54,7 +57,12 @@ fn execute(
     let (isolation, progress) = (session.isolation.as_ref(), &session.progress);
     let isolation = isolation.expect("an isolation is chosen when a stage has a RUN");
     let argv: Vec<OsString> = step.argv.iter().map(OsString::from).collect();
-    let env: Vec<(OsString, OsString)> = step.env.iter().chain(&step.proxy_env).map(|pair| split_pair(pair)).collect();
+    let env: Vec<(OsString, OsString)> = step
+        .env
+        .iter()
+        .chain(&step.proxy_env)
+        .map(|pair| split_pair(pair))
+        .collect();
     let process = Process {
         rootfs: rootfs.host_path(),
         argv: &argv,
@@ -66,7 +74,11 @@ fn execute(
     let last_words = LastWords::default();
     let output = |stream: Stream, line: &[u8]| {
         last_words.hear(line);
-        progress.event(Event::Output { step: reference, stream, line });
+        progress.event(Event::Output {
+            step: reference,
+            stream,
+            line,
+        });
     };
     let exit = isolation.run(&process, &output, &session.cancel)?;
     if exit.success() {
@@ -83,7 +95,11 @@ fn find_changes(stage: &mut Stage, rootfs: &Rootfs, session: &Session) -> Result
     let index = stage.index(rootfs, session)?;
     let changes = index.diff(rootfs, &session.cancel).map_err(Problem::Snapshot)?;
     let (entries, took) = (index.len(), started.elapsed());
-    let text = format!("snapshot of {entries} entries took {:.3} s, {} changed", took.as_secs_f64(), changes.len());
+    let text = format!(
+        "snapshot of {entries} entries took {:.3} s, {} changed",
+        took.as_secs_f64(),
+        changes.len()
+    );
     session.progress.event(Event::Debug(&text));
     Ok(changes)
 }
@@ -113,6 +129,9 @@ impl LastWords {
 
     fn into_lines(self) -> Vec<String> {
         let lines = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+        lines
+            .iter()
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect()
     }
 }

@@ -4,10 +4,12 @@
 //! whatever the outside may decide about a build is a field. Paths are absolute.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::oci::{ManifestFormat, Platform, Reference};
+use crate::run::IsolationChoice;
 
 /// Everything one build needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +151,10 @@ pub struct RegistryOptions {
     pub skip_push_permission_check: bool,
     /// Built-in credential helpers to ask, by name; `None` asks all.
     pub credential_helpers: Option<Vec<String>>,
+    /// A PEM file of certificate authorities instead of the machine's (`SSL_CERT_FILE`).
+    pub certificate_file: Option<PathBuf>,
+    /// The same for a directory (`SSL_CERT_DIR`).
+    pub certificate_directory: Option<PathBuf>,
     /// Where credentials may be.
     pub credentials: CredentialSources,
 }
@@ -186,6 +192,10 @@ pub struct CredentialSources {
     pub xdg_runtime_dir: Option<PathBuf>,
     /// Directory that may hold `containers/auth.json`.
     pub xdg_config_home: Option<PathBuf>,
+    /// User ID, for `/run/containers/<uid>/auth.json`.
+    pub uid: u32,
+    /// Where credential helpers are looked for.
+    pub path: Option<OsString>,
 }
 
 /// A text that no message may show.
@@ -210,18 +220,4 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
-}
-
-/// Where RUN executes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IsolationChoice {
-    /// The strongest that works.
-    #[default]
-    Auto,
-    /// A private root in namespaces of its own.
-    Namespaces,
-    /// A private root without namespaces.
-    Chroot,
-    /// The container's own `/`.
-    InPlace,
 }

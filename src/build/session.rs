@@ -71,11 +71,17 @@ impl Session {
         self.prefetch(&plan)?;
         for planned in &plan.stages {
             let label = stage_label(planned);
-            let stage = self.build_stage(planned).map_err(|error| error.in_stage(planned, &label))?;
+            let stage = self
+                .build_stage(planned)
+                .map_err(|error| error.in_stage(planned, &label))?;
             self.state.stages.insert(planned.id, stage);
             self.release_unneeded(planned.id);
         }
-        Ok(self.state.stages.remove(&plan.target).expect("the plan holds its target"))
+        Ok(self
+            .state
+            .stages
+            .remove(&plan.target)
+            .expect("the plan holds its target"))
     }
 
     /// Starts the downloads that are certain to be wanted, in the order in which they will be.
@@ -105,7 +111,10 @@ impl Session {
             Base::Image(key) => key.reference.to_string(),
             Base::Stage(id) => self.plan.stage(*id).map_or_else(|| id.to_string(), stage_label),
         };
-        self.progress.event(Event::StageStart { stage: &label, base: &base });
+        self.progress.event(Event::StageStart {
+            stage: &label,
+            base: &base,
+        });
         let mut stage = Stage::begin(planned, self);
         step::run_all(&mut stage, planned, &label, self)?;
         Ok(stage)
@@ -113,16 +122,26 @@ impl Session {
 
     /// A stage that is built.
     pub(crate) fn stage(&self, id: StageId) -> &Stage {
-        self.state.stages.get(&id).expect("stages are built after those they need")
+        self.state
+            .stages
+            .get(&id)
+            .expect("stages are built after those they need")
     }
 
     pub(crate) fn stage_mut(&mut self, id: StageId) -> &mut Stage {
-        self.state.stages.get_mut(&id).expect("stages are built after those they need")
+        self.state
+            .stages
+            .get_mut(&id)
+            .expect("stages are built after those they need")
     }
 
     /// The rootfs of a stage that is built.
     pub(crate) fn stage_rootfs(&mut self, id: StageId) -> Result<Arc<Rootfs>, BuildError> {
-        let mut stage = self.state.stages.remove(&id).expect("stages are built after those they need");
+        let mut stage = self
+            .state
+            .stages
+            .remove(&id)
+            .expect("stages are built after those they need");
         let rootfs = stage.rootfs(self);
         self.state.stages.insert(id, stage);
         rootfs
@@ -136,7 +155,14 @@ impl Session {
         let rootfs = self.new_rootfs()?;
         let image = Arc::clone(self.images.get(key));
         let mut unused = Fingerprints::default();
-        images::unpack(&image, &rootfs, &self.fetcher, &mut unused, &*self.progress, &self.cancel)?;
+        images::unpack(
+            &image,
+            &rootfs,
+            &self.fetcher,
+            &mut unused,
+            &*self.progress,
+            &self.cancel,
+        )?;
         self.state.sources.insert(key.clone(), Arc::clone(&rootfs));
         Ok(rootfs)
     }
@@ -149,7 +175,10 @@ impl Session {
 
     /// Whether the files of `base` must stay as they are although `user` is built upon it.
     pub(crate) fn is_read_besides(&self, base: StageId, user: StageId) -> bool {
-        let copies = self.plan.stage(user).is_some_and(|stage| step::copies_from(stage, base));
+        let copies = self
+            .plan
+            .stage(user)
+            .is_some_and(|stage| step::copies_from(stage, base));
         copies || self.is_needed_after(base, user)
     }
 
@@ -158,7 +187,10 @@ impl Session {
         let parent = self.subdirectory("rootfs")?;
         let path = parent.join(self.state.rootfs_count.to_string());
         self.state.rootfs_count += 1;
-        let rootfs = Rootfs::create(&path).map_err(|source| Problem::System { what: "make a rootfs", source })?;
+        let rootfs = Rootfs::create(&path).map_err(|source| Problem::System {
+            what: "make a rootfs",
+            source,
+        })?;
         Ok(Arc::new(rootfs))
     }
 
@@ -174,7 +206,10 @@ impl Session {
     }
 
     pub(crate) fn snapshot_options(&self) -> SnapshotOptions {
-        SnapshotOptions { clamp_mtime: self.layer_options.clamp_mtime, ..SnapshotOptions::default() }
+        SnapshotOptions {
+            clamp_mtime: self.layer_options.clamp_mtime,
+            ..SnapshotOptions::default()
+        }
     }
 
     /// The uploader, for stages whose layers are the image's.
@@ -244,8 +279,18 @@ impl Session {
         if self.cancel.signal().is_some() || !error.is_echo() {
             return error;
         }
-        let layer = self.state.layer_jobs.iter().find_map(LayerJob::take_failure).map(BuildError::new);
-        let upload = || self.uploader.as_ref().and_then(|uploader| uploader.take_failure()).map(BuildError::new);
+        let layer = self
+            .state
+            .layer_jobs
+            .iter()
+            .find_map(LayerJob::take_failure)
+            .map(BuildError::new);
+        let upload = || {
+            self.uploader
+                .as_ref()
+                .and_then(|uploader| uploader.take_failure())
+                .map(BuildError::new)
+        };
         layer.or_else(upload).unwrap_or(error)
     }
 

@@ -91,7 +91,14 @@ impl Stage {
                 let rootfs = session.new_rootfs()?;
                 let image = Arc::clone(session.images.get(&key));
                 let (progress, cancel) = (&*session.progress, &session.cancel);
-                images::unpack(&image, &rootfs, &session.fetcher, &mut self.fingerprints, progress, cancel)?;
+                images::unpack(
+                    &image,
+                    &rootfs,
+                    &session.fetcher,
+                    &mut self.fingerprints,
+                    progress,
+                    cancel,
+                )?;
                 rootfs
             }
             Base::Stage(id) => self.inherit(id, session)?,
@@ -165,7 +172,9 @@ impl Stage {
         step: (String, usize, usize),
         session: &mut Session,
     ) -> Result<Option<LayerJob>, BuildError> {
-        let Some(rootfs) = self.rootfs.clone().filter(|_| !changes.is_empty()) else { return Ok(None) };
+        let Some(rootfs) = self.rootfs.clone().filter(|_| !changes.is_empty()) else {
+            return Ok(None);
+        };
         let task = LayerTask {
             changes,
             rootfs,
@@ -181,8 +190,10 @@ impl Stage {
                 uploader.submit(super::upload::Source::Local(blob.clone()));
             }
         };
-        let (job, reading) =
-            LayerJob::start(task, done).map_err(|source| Problem::System { what: "start a thread", source })?;
+        let (job, reading) = LayerJob::start(task, done).map_err(|source| Problem::System {
+            what: "start a thread",
+            source,
+        })?;
         session.track(&job);
         self.reading = Some(reading);
         Ok(Some(job))

@@ -15,7 +15,7 @@ use super::stage::{Addition, Stage};
 use crate::copy::{self, CopyRequest, InlineFile};
 use crate::plan::{Archives, CopyFrom, CopySource, CopyStep, PlannedStage, StageId, Step, WorkdirStep};
 use crate::progress::{Event, StepRef};
-use crate::rootfs::{Rootfs, RootfsPath};
+use crate::rootfs::Rootfs;
 use crate::snapshot::{ChangeSet, Fingerprints};
 
 /// Runs every step of a stage.
@@ -31,13 +31,27 @@ pub(crate) fn run_all(
     }
     for (position, step) in planned.steps.iter().enumerate() {
         session.cancel.check()?;
-        let reference = StepRef { stage: label, number: position + 1, of };
+        let reference = StepRef {
+            stage: label,
+            number: position + 1,
+            of,
+        };
         let started = Instant::now();
-        session.progress.event(Event::StepStart { step: reference, text: &step.text });
+        session.progress.event(Event::StepStart {
+            step: reference,
+            text: &step.text,
+        });
         let layer = run_one(stage, &step.step, reference, session).map_err(|error| error.at(&step.excerpt, label))?;
-        session.progress.event(Event::StepEnd { step: reference, took: started.elapsed() });
+        session.progress.event(Event::StepEnd {
+            step: reference,
+            took: started.elapsed(),
+        });
         if let Some(history) = &step.history {
-            stage.additions.push(Addition { history: history.clone(), layer, created: Timestamp::now() });
+            stage.additions.push(Addition {
+                history: history.clone(),
+                layer,
+                created: Timestamp::now(),
+            });
         }
     }
     if session.layering == Layering::PerStage {
@@ -49,7 +63,10 @@ pub(crate) fn run_all(
 /// Whether a stage copies from the stage `id`.
 pub(crate) fn copies_from(stage: &PlannedStage, id: StageId) -> bool {
     let from = CopyFrom::Stage(id);
-    stage.steps.iter().any(|step| matches!(&step.step, Step::Copy(copy) if copy.from == from))
+    stage
+        .steps
+        .iter()
+        .any(|step| matches!(&step.step, Step::Copy(copy) if copy.from == from))
 }
 
 fn run_one(
@@ -65,9 +82,11 @@ fn run_one(
         Step::Workdir(workdir) => run_workdir(stage, workdir, session)?,
     };
     match session.layering {
-        Layering::PerStep => {
-            stage.add_layer(changes, (reference.stage.to_owned(), reference.number, reference.of), session)
-        }
+        Layering::PerStep => stage.add_layer(
+            changes,
+            (reference.stage.to_owned(), reference.number, reference.of),
+            session,
+        ),
         Layering::PerStage => Ok(None),
     }
 }
@@ -82,9 +101,17 @@ fn record_before(stage: &mut Stage, session: &mut Session) -> Result<(), BuildEr
 /// Puts everything that the stage's steps changed into the layer of the last step that could change anything.
 fn squash(stage: &mut Stage, step: (String, usize, usize), session: &mut Session) -> Result<(), BuildError> {
     let rootfs = stage.rootfs(session)?;
-    let changes = stage.index(&rootfs, session)?.diff(&rootfs, &session.cancel).map_err(Problem::Snapshot)?;
+    let changes = stage
+        .index(&rootfs, session)?
+        .diff(&rootfs, &session.cancel)
+        .map_err(Problem::Snapshot)?;
     let job = stage.add_layer(changes, step, session)?;
-    if let Some(last) = stage.additions.iter_mut().rev().find(|addition| !addition.history.empty_layer) {
+    if let Some(last) = stage
+        .additions
+        .iter_mut()
+        .rev()
+        .find(|addition| !addition.history.empty_layer)
+    {
         last.layer = job;
     }
     Ok(())
@@ -102,9 +129,12 @@ fn run_copy(stage: &mut Stage, step: &CopyStep, session: &mut Session) -> Result
         (None, Some(context)) => copy::Source::Context(context),
         (None, None) => unreachable!("the context is opened when a step copies from it"),
     };
-    let chown = step.chown.as_ref().map(|owner| Accounts::read(&rootfs)?.owner(owner)).transpose()?;
+    let chown = step
+        .chown
+        .as_ref()
+        .map(|owner| Accounts::read(&rootfs)?.owner(owner))
+        .transpose()?;
     let (paths, files) = operands(step);
-    let chmod = step.chmod.as_ref().map(|c| match c { crate::plan::Chmod::Octal(m) => copy::Chmod::parse(&format!("{m:o}")).expect("octal"), crate::plan::Chmod::Symbolic(_) => unimplemented!() });
     let archives = AddArchives::new(&*session.progress);
     let request = CopyRequest {
         source,
@@ -112,7 +142,7 @@ fn run_copy(stage: &mut Stage, step: &CopyStep, session: &mut Session) -> Result
         files: &files,
         destination: step.destination.as_bytes(),
         chown,
-        chmod: chmod.as_ref(),
+        chmod: step.chmod.as_ref(),
         exclude: None,
         mode: match step.archives {
             Archives::Keep => copy::Mode::Copy,
@@ -168,8 +198,10 @@ fn operands(step: &CopyStep) -> (Vec<Vec<u8>>, Vec<InlineFile>) {
     for source in &step.sources {
         match source {
             CopySource::Path(path) => paths.push(path.clone().into_bytes()),
-            CopySource::Heredoc { name, content } => files
-                .push(InlineFile { name: name.clone().into_bytes(), content: content.clone().into_bytes() }),
+            CopySource::Heredoc { name, content } => files.push(InlineFile {
+                name: name.clone().into_bytes(),
+                content: content.clone().into_bytes(),
+            }),
         }
     }
     (paths, files)

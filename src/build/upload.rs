@@ -71,10 +71,24 @@ impl Uploader {
         cancel: Cancel,
     ) -> std::io::Result<Self> {
         let mut names = HashSet::new();
-        let repositories = destinations.iter().filter(|destination| names.insert(destination.name())).cloned().collect();
-        let shared = Shared { client, fetcher, repositories, cancel, failure: Mutex::default() };
+        let repositories = destinations
+            .iter()
+            .filter(|destination| names.insert(destination.name()))
+            .cloned()
+            .collect();
+        let shared = Shared {
+            client,
+            fetcher,
+            repositories,
+            cancel,
+            failure: Mutex::default(),
+        };
         let pool = Mutex::new(Some(Pool::start("upload", TRANSFERS)?));
-        Ok(Self { pool, shared: Arc::new(shared), submitted: Mutex::default() })
+        Ok(Self {
+            pool,
+            shared: Arc::new(shared),
+            submitted: Mutex::default(),
+        })
     }
 
     /// Queues a blob. Does not wait.
@@ -83,7 +97,12 @@ impl Uploader {
             Source::Local(blob) => *blob.digest(),
             Source::Base { layer, .. } => layer.digest,
         };
-        if self.submitted.lock().unwrap_or_else(PoisonError::into_inner).insert(digest) {
+        if self
+            .submitted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(digest)
+        {
             let shared = Arc::clone(&self.shared);
             if let Some(pool) = &*self.pool.lock().unwrap_or_else(PoisonError::into_inner) {
                 pool.submit(move || shared.push_everywhere(&source));
@@ -100,7 +119,11 @@ impl Uploader {
 
     /// What failed first, if anything did.
     pub(crate) fn take_failure(&self) -> Option<UploadError> {
-        self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.shared
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -113,7 +136,10 @@ impl Shared {
             }
             let before = self.repositories[..position].iter();
             if let Err(error) = self.push(source, destination, before) {
-                self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                self.failure
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert(error);
                 self.cancel.by_failure();
                 return;
             }
@@ -132,14 +158,26 @@ impl Shared {
         };
         let digest = descriptor.digest;
         let same_registry = |reference: &&Reference| reference.registry() == destination.registry();
-        let mount_from = base.into_iter().filter(same_registry).chain(pushed.filter(same_registry)).next();
+        let mount_from = base
+            .into_iter()
+            .filter(same_registry)
+            .chain(pushed.filter(same_registry))
+            .next();
         let content = || match source {
             Source::Local(blob) => Ok(blob.clone()),
-            Source::Base { image, layer } => self.fetcher.fetch(image, layer).map_err(|e| Arc::new(e) as Cause)?.wait(),
+            Source::Base { image, layer } => self
+                .fetcher
+                .fetch(image, layer)
+                .map_err(|e| Arc::new(e) as Cause)?
+                .wait(),
         };
         self.client
             .bring_blob(destination, descriptor, &content, mount_from)
-            .map_err(|source| UploadError { digest, destination: destination.clone(), source })?;
+            .map_err(|source| UploadError {
+                digest,
+                destination: destination.clone(),
+                source,
+            })?;
         Ok(())
     }
 }

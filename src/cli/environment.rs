@@ -36,6 +36,12 @@ pub(super) const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 pub(super) const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 /// The user's home directory.
 pub(super) const HOME: &str = "HOME";
+/// Where credential helpers are looked for.
+pub(super) const PATH: &str = "PATH";
+/// A PEM file of certificate authorities instead of the machine's.
+pub(super) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+/// A directory of certificate authorities instead of the machine's.
+pub(super) const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 
 /// What of the outside may influence a build, taken once.
 #[derive(Debug, Clone, Default)]

@@ -25,7 +25,6 @@ mod value;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use self::args::{Cli, Command, Logging};
 use self::display::{Display, Settings, Sink};
@@ -151,4 +150,3 @@ enum Startup {
 }
 
 impl Diagnostic for Startup {}
-

@@ -12,8 +12,9 @@ use super::locate;
 use super::problem::{Problem, Problems};
 use super::registry_options;
 use super::value::{Int, KeyValue, Switch};
-use crate::build::request::{BuildRequest, ImageOptions, IsolationChoice, LayerCompression, Outputs};
+use crate::build::request::{BuildRequest, ImageOptions, LayerCompression, Outputs};
 use crate::oci::{ManifestFormat, Platform, Reference};
+use crate::run::IsolationChoice;
 
 /// State directory of root.
 const ROOT_STATE_DIR: &str = "/var/lib/rbuild";

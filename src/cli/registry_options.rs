@@ -36,6 +36,8 @@ pub(super) fn convert(registry: &Registry, environment: &Environment, problems: 
         push_ignore_immutable_tag_errors: is_on(registry.push_ignore_immutable_tag_errors),
         skip_push_permission_check: is_on(registry.skip_push_permission_check),
         credential_helpers: credential_helpers(&registry.credential_helpers),
+        certificate_file: environment.path(env::SSL_CERT_FILE),
+        certificate_directory: environment.path(env::SSL_CERT_DIR),
         credentials: credentials(environment),
     }
 }
@@ -215,6 +217,8 @@ fn credentials(environment: &Environment) -> CredentialSources {
         home: environment.path(env::HOME),
         xdg_runtime_dir: environment.path(env::XDG_RUNTIME_DIR),
         xdg_config_home: environment.path(env::XDG_CONFIG_HOME),
+        uid: rustix::process::getuid().as_raw(),
+        path: environment.filled(env::PATH).map(ToOwned::to_owned),
     }
 }
 

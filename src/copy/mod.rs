@@ -11,7 +11,6 @@
 //! paths ─source─▶ objects that exist ─destination─▶ file or directory ─tree─▶ entries ─write─▶ rootfs
 //! ```
 
-mod chmod;
 mod destination;
 mod error;
 mod source;
@@ -24,10 +23,9 @@ use std::fs::File;
 
 use crate::cancel::Cancel;
 use crate::context::{BuildContext, IgnorePatterns};
-use crate::rootfs::{Rootfs, RootfsPath, Timestamp};
+use crate::rootfs::{Chmod, Rootfs, RootfsPath, Timestamp};
 use crate::snapshot::Fingerprints;
 
-pub use chmod::{Chmod, ChmodError};
 pub use error::CopyError;
 pub use whole::copy_tree;
 pub use workdir::make_workdir;

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{Gid, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::{Chmod, Copied, CopyError, Owner};
+use super::{Copied, CopyError, Owner};
 use crate::cancel::Cancel;
 use crate::rootfs::xattr::Xattrs;
-use crate::rootfs::{Dir, Kind, Metadata, NewDir, Rootfs, RootfsPath, Timestamp};
+use crate::rootfs::{Chmod, Dir, Kind, Metadata, NewDir, Rootfs, RootfsPath, Timestamp};
 use crate::snapshot::{Fingerprint, Fingerprinter, Fingerprints};
 
 /// Largest file that is copied through user space, where its fingerprint is taken.

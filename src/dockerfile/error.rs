@@ -1,9 +1,10 @@
 //! What is wrong with a Dockerfile, where, and what was probably meant.
 
+use crate::diagnostic::Diagnostic;
 use std::error::Error;
 use std::fmt::Write as _;
 
-use super::excerpt::{Excerpt, Printable};
+use super::excerpt::Excerpt;
 
 /// A mistake in the text of a Dockerfile.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -264,40 +265,14 @@ impl std::fmt::Display for Hint {
     }
 }
 
-/// An error that can show the lines it is about.
-pub trait Diagnostic: Error {
-    /// The lines.
-    fn excerpt(&self) -> Option<&Excerpt>;
-    /// What to try.
-    fn hint(&self) -> Option<&Hint>;
-}
-
 impl Diagnostic for ParseError {
     fn excerpt(&self) -> Option<&Excerpt> {
         self.excerpt.as_deref()
     }
 
-    fn hint(&self) -> Option<&Hint> {
-        self.hint.as_ref()
+    fn hints(&self) -> Vec<String> {
+        self.hint.iter().map(ToString::to_string).collect()
     }
-}
-
-/// The report for `error`: its text, the lines, the chain of causes, the hint. Ends with a newline.
-#[must_use]
-pub fn render(error: &dyn Diagnostic) -> String {
-    let mut report = format!("error: {}\n", Printable(&error.to_string()));
-    if let Some(excerpt) = error.excerpt() {
-        let _ = writeln!(report, "{excerpt}");
-    }
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = writeln!(report, "  = {}", Printable(&error.to_string()));
-        cause = error.source();
-    }
-    if let Some(hint) = error.hint() {
-        let _ = writeln!(report, "hint: {}", Printable(&hint.to_string()));
-    }
-    report
 }
 
 /// The candidate nearest to `word`, if fewer than three edits away and not `word` itself.

@@ -109,9 +109,24 @@ impl Excerpt {
     }
 }
 
-impl fmt::Display for Excerpt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Excerpt {
+    /// As it is displayed, with the stage behind the place.
+    #[must_use]
+    pub fn in_stage(&self, stage: Option<&str>) -> String {
+        struct Shown<'a>(&'a Excerpt, Option<&'a str>);
+        impl fmt::Display for Shown<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.write(f, self.1)
+            }
+        }
+        Shown(self, stage).to_string()
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, stage: Option<&str>) -> fmt::Result {
         write!(f, "  {}:{}", Printable(&self.name), self.span.first)?;
+        if let Some(stage) = stage {
+            write!(f, " (stage \"{}\")", Printable(stage))?;
+        }
         let width = self.span.last.to_string().len();
         for (number, line) in (self.span.first..).zip(&self.lines) {
             write!(f, "\n    {number:width$} | {}", Printable(line))?;
@@ -124,6 +139,12 @@ impl fmt::Display for Excerpt {
             1 => write!(f, "\n    {:width$} | (1 more line)", ""),
             more => write!(f, "\n    {:width$} | ({more} more lines)", ""),
         }
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, None)
     }
 }
 

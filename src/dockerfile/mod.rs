@@ -23,7 +23,7 @@ mod pattern;
 mod words;
 
 pub(crate) use duration::display as display_duration;
-pub use error::{Diagnostic, Hint, ParseError, ParseProblem, closest, render};
+pub use error::{Hint, ParseError, ParseProblem, closest};
 pub use excerpt::{Excerpt, SourceText, Span, Spanned};
 pub use expand::{ExpandError, ExpandProblem, Expander};
 pub use heredoc::{Heredoc, Indent, Quoting};

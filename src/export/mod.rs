@@ -33,13 +33,22 @@ pub struct LocalImage<'a> {
 /// Which file could not be written, and why.
 pub fn write_local(local: &LocalImage<'_>, outputs: &Outputs, progress: &dyn Progress) -> Result<(), BuildError> {
     if let Some(path) = &outputs.oci_layout_path {
-        announce(progress, path, local.image, || write_layout(local, path, &outputs.destinations))?;
+        announce(progress, path, local.image, || {
+            write_layout(local, path, &outputs.destinations)
+        })?;
     }
     if let Some(path) = &outputs.tar_path {
         announce(progress, path, local.image, || {
             let config = local.image.config.bytes();
             let tags = archive_names(&outputs.destinations);
-            Ok(write_archive(path, ArchiveImage { config, layers: local.layers, tags: &tags })?)
+            Ok(write_archive(
+                path,
+                ArchiveImage {
+                    config,
+                    layers: local.layers,
+                    tags: &tags,
+                },
+            )?)
         })?;
     }
     Ok(())
@@ -63,7 +72,10 @@ fn announce(
     let destination = path.display().to_string();
     progress.event(Event::Exporting(&destination));
     write()?;
-    progress.event(Event::Exported { destination: &destination, digest: image.manifest.digest() });
+    progress.event(Event::Exported {
+        destination: &destination,
+        digest: image.manifest.digest(),
+    });
     Ok(())
 }
 
@@ -93,8 +105,14 @@ pub fn push_manifests(
         progress.event(Event::Exporting(&name));
         client
             .put_manifest(destination, image.manifest.bytes(), &media_type)
-            .map_err(|source| Problem::Manifest { destination: destination.clone(), source })?;
-        progress.event(Event::Exported { destination: &name, digest: image.manifest.digest() });
+            .map_err(|source| Problem::Manifest {
+                destination: destination.clone(),
+                source,
+            })?;
+        progress.event(Event::Exported {
+            destination: &name,
+            digest: image.manifest.digest(),
+        });
     }
     Ok(())
 }
@@ -127,7 +145,13 @@ fn names(destinations: &[Reference], digest: &Digest, name: impl Fn(&Reference) 
 /// Replaces `path` at once, readable by whoever takes the pipeline on. A device or a pipe
 /// (`/dev/termination-log`, `/dev/stdout`) is written to, not replaced.
 fn write_file(path: &Path, content: &str) -> Result<(), BuildError> {
-    let failed = |source| Problem::WriteFile { path: path.to_owned(), source }.into();
+    let failed = |source| {
+        Problem::WriteFile {
+            path: path.to_owned(),
+            source,
+        }
+        .into()
+    };
     match fs::metadata(path) {
         Ok(found) if !found.is_file() => overwrite(path, content).map_err(failed),
         Ok(_) | Err(_) => replace(path, content).map_err(failed),
@@ -135,7 +159,10 @@ fn write_file(path: &Path, content: &str) -> Result<(), BuildError> {
 }
 
 fn replace(path: &Path, content: &str) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(content.as_bytes())?;
@@ -149,7 +176,10 @@ fn replace(path: &Path, content: &str) -> io::Result<()> {
 }
 
 fn overwrite(path: &Path, content: &str) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).open(path)?.write_all(content.as_bytes())
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)?
+        .write_all(content.as_bytes())
 }
 
 #[cfg(test)]
@@ -158,10 +188,15 @@ mod tests {
 
     #[test]
     fn name_files_have_the_formats_that_pipelines_parse() {
-        let destinations: Vec<Reference> = ["app:1", "127.0.0.1:5000/x/y:2"].map(|text| text.parse().unwrap()).into();
+        let destinations: Vec<Reference> = ["app:1", "127.0.0.1:5000/x/y:2"]
+            .map(|text| text.parse().unwrap())
+            .into();
         let digest = Digest::of(b"");
         let lines = names(&destinations, &digest, Reference::kaniko_name);
-        assert_eq!(lines, format!("index.docker.io/library/app@{digest}\n127.0.0.1:5000/x/y@{digest}\n"));
+        assert_eq!(
+            lines,
+            format!("index.docker.io/library/app@{digest}\n127.0.0.1:5000/x/y@{digest}\n")
+        );
     }
 
     #[test]

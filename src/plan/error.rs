@@ -1,7 +1,9 @@
 //! What keeps a Dockerfile from becoming a plan.
 
-use crate::dockerfile::{Diagnostic, Excerpt, ExpandError, Hint, ParseProblem};
+use crate::diagnostic::Diagnostic;
+use crate::dockerfile::{Excerpt, ExpandError, Hint, ParseProblem};
 use crate::oci::{PlatformError, ReferenceError};
+use crate::rootfs::ChmodError;
 
 /// A Dockerfile that parses but cannot be built.
 #[derive(Debug)]
@@ -53,8 +55,8 @@ impl Diagnostic for PlanError {
         self.excerpt.as_deref()
     }
 
-    fn hint(&self) -> Option<&Hint> {
-        self.hint.as_ref()
+    fn hints(&self) -> Vec<String> {
+        self.hint.iter().map(ToString::to_string).collect()
     }
 }
 
@@ -159,18 +161,9 @@ pub enum PlanProblem {
     /// `ADD --checksum` of a local file.
     #[error("checksum requires HTTP(S) or Git sources")]
     ChecksumLocal,
-    /// A number that is no mode.
-    #[error("invalid chmod parameter: '{mode}'. it should be octal string and between 0 and 07777")]
-    OctalMode {
-        /// After expansion.
-        mode: String,
-    },
-    /// Neither a number nor a symbolic mode.
-    #[error("invalid chmod parameter: '{mode}': invalid syntax")]
-    SymbolicMode {
-        /// After expansion.
-        mode: String,
-    },
+    /// `--chmod` of something else.
+    #[error(transparent)]
+    Chmod(#[from] ChmodError),
     /// EXPOSE of something else.
     #[error("invalid port: {port:?}: {reason}")]
     Port {

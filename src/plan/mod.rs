@@ -32,13 +32,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use arguments::PlanOptions;
-pub use copy::{Chmod, ModeChange, ModeOf, ModeOperator, Owner, Permissions, Principal};
+pub use copy::{Owner, Principal};
 pub use error::{PlanError, PlanProblem};
 pub use outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, outline};
 pub use steps::plan;
 
 use crate::dockerfile::Excerpt;
 use crate::oci::{Digest, History, ImageConfig, Platform};
+use crate::rootfs::Chmod;
 
 /// A stage by its place in the file, counted from 0 over all FROMs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -1,6 +1,6 @@
 //! A stage while it is planned: its config and variables, and what each instruction does to them.
 
-use super::copy::{Chmod, Owner, SourceKind, destination, resolve_path, source_kind};
+use super::copy::{Owner, SourceKind, destination, resolve_path, source_kind};
 use super::environment::{Environment, ensure_path};
 use super::error::PlanProblem;
 use super::outline::OutlinedStep;
@@ -10,6 +10,7 @@ use crate::dockerfile::{
     Transfer, Word, Workdir,
 };
 use crate::oci::{History, ImageConfig};
+use crate::rootfs::Chmod;
 
 /// Where the builder puts scripts of `RUN <<EOF` that start with `#!`.
 const SCRIPT_DIRECTORY: &str = "/dev/pipes/";
@@ -210,7 +211,7 @@ impl StageState {
                 sources,
                 destination: destination(&self.cwd(), &written),
                 chown: Owner::parse(&chown),
-                chmod: Chmod::parse(&chmod)?,
+                chmod: (!chmod.is_empty()).then(|| Chmod::parse(&chmod)).transpose()?,
                 archives: Archives::Keep,
             },
         })

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dockerfile::{parse, render};
+use crate::diagnostic::render;
+use crate::dockerfile::parse;
 
 /// Plans with a config for every image; `base` has the environment the rows speak of.
 fn plan_with(text: &str, options: &PlanOptions) -> Result<Plan, String> {

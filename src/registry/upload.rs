@@ -147,7 +147,10 @@ impl<'a> Push<'a> {
                 Mount::Refused => None,
             },
         };
-        let content = content().map_err(|source| RegistryError::Content { digest: blob.digest, source })?;
+        let content = content().map_err(|source| RegistryError::Content {
+            digest: blob.digest,
+            source,
+        })?;
         self.upload(&content, session)?;
         Ok(TransferEnd::Done)
     }

@@ -12,6 +12,7 @@
 //! Metadata is applied in one order: data, owner, xattrs, mode, times. The kernel clears setuid,
 //! setgid and `security.capability` on chown and on writes, and any write changes the mtime.
 
+mod chmod;
 mod dir;
 mod metadata;
 mod path;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+pub use chmod::{Chmod, ChmodError};
 pub use dir::{Dir, Name};
 pub use metadata::{Kind, Metadata, Timestamp};
 pub use path::{PathError, RootfsPath};

@@ -6,13 +6,16 @@ use super::{Isolation, Namespaces, RunError};
 
 /// What the user asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
 pub enum IsolationChoice {
     /// The strongest that works here.
     #[default]
     Auto,
-    /// Namespaces, or nothing.
+    /// A private root in namespaces of its own, or nothing.
     Namespaces,
+    /// A private root without namespaces.
+    Chroot,
+    /// The container's own `/`.
+    InPlace,
 }
 
 impl FromStr for IsolationChoice {
@@ -22,6 +25,8 @@ impl FromStr for IsolationChoice {
         match text {
             "auto" => Ok(Self::Auto),
             "namespaces" => Ok(Self::Namespaces),
+            "chroot" => Ok(Self::Chroot),
+            "in-place" => Ok(Self::InPlace),
             _ => Err(RunError::UnknownIsolation(text.to_owned())),
         }
     }
@@ -37,6 +42,8 @@ const NAMESPACES_REMEDY: &str = "run rbuild as root on the host or in a VM, or i
 pub fn choose(choice: IsolationChoice) -> Result<Box<dyn Isolation>, RunError> {
     match choice {
         IsolationChoice::Auto | IsolationChoice::Namespaces => Ok(Box::new(probed(Namespaces::default())?)),
+        IsolationChoice::Chroot => Err(RunError::NotImplemented("chroot")),
+        IsolationChoice::InPlace => Err(RunError::NotImplemented("in-place")),
     }
 }
 

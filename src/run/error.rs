@@ -24,6 +24,9 @@ pub enum RunError {
         #[source]
         source: Box<RunError>,
     },
+    /// This version cannot do it.
+    #[error("isolation {0:?} is not supported yet")]
+    NotImplemented(&'static str),
     /// There is no isolation of that name.
     #[error("unknown isolation {0:?} (auto and namespaces are known)")]
     UnknownIsolation(String),

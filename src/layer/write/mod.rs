@@ -15,13 +15,13 @@ use std::num::NonZeroUsize;
 use tar::EntryType;
 
 use super::compress::{CompressError, Encoding, Input, compress};
-pub use header::DeviceError;
-use header::{Entry, RECORD, padding};
 use crate::cancel::{Cancel, Cancelled};
 use crate::oci::{Compression, DiffId, Digest};
 use crate::rootfs::xattr::Xattrs;
 use crate::rootfs::{Dir, Kind, Metadata, Rootfs, RootfsPath};
 use crate::snapshot::{Change, ChangeKind, ChangeSet, Fingerprinter, Fingerprints};
+pub use header::DeviceError;
+use header::{Entry, RECORD, padding};
 
 /// Prefix of the names that stand for deletions.
 const WHITEOUT: &[u8] = b".wh.";
@@ -143,15 +143,21 @@ pub fn write(
     warn: &mut dyn FnMut(WriteWarning),
     read: impl FnOnce(Fingerprints),
 ) -> Result<WrittenLayer, WriteError> {
-    let ((), compressed) = compress(options.encoding, options.threads, cancel, sink, |input| -> Result<(), WriteError> {
-        let mut emitter = Emitter::new(rootfs, options, input, cancel, warn)?;
-        for change in emission_order(changes) {
-            cancel.check()?;
-            emitter.emit(change)?;
-        }
-        read(emitter.finish()?);
-        Ok(())
-    })?;
+    let ((), compressed) = compress(
+        options.encoding,
+        options.threads,
+        cancel,
+        sink,
+        |input| -> Result<(), WriteError> {
+            let mut emitter = Emitter::new(rootfs, options, input, cancel, warn)?;
+            for change in emission_order(changes) {
+                cancel.check()?;
+                emitter.emit(change)?;
+            }
+            read(emitter.finish()?);
+            Ok(())
+        },
+    )?;
     Ok(WrittenLayer {
         diff_id: compressed.diff_id,
         digest: compressed.digest,

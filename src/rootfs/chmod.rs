@@ -1,6 +1,8 @@
 //! `--chmod`: octal, or symbolic as in chmod(1). The umask plays no part.
 
-use crate::rootfs::Kind;
+use std::fmt;
+
+use super::Kind;
 
 /// New permission bits, or how to compute them from the old ones.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -11,7 +13,11 @@ enum Modes {
     /// These bits for every entry.
     Octal(u32),
     /// Computed for each entry.
-    Symbolic(Vec<Change>),
+    Symbolic {
+        /// As written.
+        text: String,
+        changes: Vec<Change>,
+    },
 }
 
 /// Why a text is no mode.
@@ -77,7 +83,10 @@ impl Chmod {
             };
         }
         let changes = parse_symbolic(text.as_bytes()).ok_or_else(|| ChmodError::Symbolic(text.to_owned()))?;
-        Ok(Self(Modes::Symbolic(changes)))
+        Ok(Self(Modes::Symbolic {
+            text: text.to_owned(),
+            changes,
+        }))
     }
 
     /// The mode of an entry that had `mode` at its source.
@@ -85,7 +94,7 @@ impl Chmod {
     pub fn apply(&self, mode: u32, kind: Kind) -> u32 {
         match &self.0 {
             Modes::Octal(mode) => *mode,
-            Modes::Symbolic(changes) => changes.iter().fold(mode, |now, change| change.apply(now, mode, kind)),
+            Modes::Symbolic { changes, .. } => changes.iter().fold(mode, |now, change| change.apply(now, mode, kind)),
         }
     }
 
@@ -95,7 +104,16 @@ impl Chmod {
     pub const fn of_created_directories(&self) -> u32 {
         match self.0 {
             Modes::Octal(mode) => mode,
-            Modes::Symbolic(_) => 0o755,
+            Modes::Symbolic { .. } => 0o755,
+        }
+    }
+}
+
+impl fmt::Display for Chmod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Modes::Octal(mode) => write!(f, "{mode:04o}"),
+            Modes::Symbolic { text, .. } => f.write_str(text),
         }
     }
 }

@@ -1,0 +1,79 @@
+//! The registry client that a request asks for.
+
+use std::sync::Arc;
+
+use super::error::{BuildError, Problem};
+use super::request::{CredentialSources, Mirror, RegistryOptions, Secret};
+use crate::cancel::Cancel;
+use crate::progress::Progress;
+use crate::registry::{self, Client, ClientCertificate, Credentials};
+
+/// Sets up the client. Nothing is connected to yet.
+pub(crate) fn client(
+    options: &RegistryOptions,
+    progress: &Arc<dyn Progress>,
+    cancel: &Cancel,
+) -> Result<Client, BuildError> {
+    let credentials = Credentials::new(sources(&options.credentials));
+    let client = Client::new(settings(options), credentials, Arc::clone(progress), cancel.clone());
+    Ok(client.map_err(Problem::Client)?)
+}
+
+fn settings(options: &RegistryOptions) -> registry::RegistryOptions {
+    let defaults = registry::RegistryOptions::default();
+    let certificate = |pair: &super::request::ClientCertificate| ClientCertificate {
+        certificate: pair.certificate.clone(),
+        key: pair.key.clone(),
+    };
+    let mirrors = |mirrors: &Vec<Mirror>| mirrors.iter().map(address).collect();
+    registry::RegistryOptions {
+        insecure_push: options.insecure,
+        insecure_pull: options.insecure_pull,
+        insecure_registries: options.insecure_registries.clone(),
+        skip_tls_verify: options.skip_tls_verify,
+        skip_tls_verify_pull: options.skip_tls_verify_pull,
+        skip_tls_verify_registries: options.skip_tls_verify_registries.clone(),
+        registry_certificates: options.certificates.clone(),
+        client_certificates: options
+            .client_certificates
+            .iter()
+            .map(|(k, v)| (k.clone(), certificate(v)))
+            .collect(),
+        maps: options
+            .mirrors
+            .iter()
+            .map(|(host, list)| (host.clone(), mirrors(list)))
+            .collect(),
+        skip_default_registry_fallback: options.skip_default_registry_fallback,
+        // The flags count tries on top of those that are made anyway.
+        push_retry: defaults.push_retry + options.push_retry,
+        download_retry: defaults.download_retry + options.image_download_retry,
+        certificate_file: options.certificate_file.clone(),
+        certificate_directory: options.certificate_directory.clone(),
+        ..defaults
+    }
+}
+
+fn address(mirror: &Mirror) -> String {
+    match mirror.prefix.as_str() {
+        "" => mirror.host.clone(),
+        prefix => format!("{}/{prefix}", mirror.host),
+    }
+}
+
+fn sources(sources: &CredentialSources) -> registry::CredentialSources {
+    registry::CredentialSources {
+        docker_auth_config: sources
+            .docker_auth_config
+            .as_ref()
+            .map(Secret::reveal)
+            .map(str::to_owned),
+        registry_auth_file: sources.registry_auth_file.clone(),
+        docker_config: sources.docker_config.clone(),
+        xdg_runtime_dir: sources.xdg_runtime_dir.clone(),
+        xdg_config_home: sources.xdg_config_home.clone(),
+        home: sources.home.clone(),
+        uid: sources.uid,
+        path: sources.path.clone(),
+    }
+}
