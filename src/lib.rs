@@ -13,3 +13,4 @@ pub mod oci;
 pub mod progress;
 pub mod rootfs;
 pub mod snapshot;
+mod sys;
