@@ -1,11 +1,11 @@
 //! Encoders of one block, and which one stands behind which level.
 //!
-//! ISA-L encodes four times as fast as zlib-rs but has three levels in all. Its level 1 is our level 1.
-//! Its level 3 (3 % smaller) is not used: it finds other matches with AVX-512 than with AVX2, and others
-//! again with neither, so two machines would make two layers of the same files. Level 1 gave the same
-//! bytes with SSE4.2, AVX, AVX2 and AVX-512 (measured by masking the library's choice).
+//! ISA-L encodes four times as fast as zlib-rs, but larger, and in three levels. Its level 2 is our level 1.
+//! Its level 3 (2 % smaller) is not used: it finds other matches with AVX-512 than with AVX2, and others
+//! again with neither, so two machines would make two layers of the same files. Levels 1 and 2 gave the
+//! same bytes with SSE4.2, AVX, AVX2 and AVX-512 (measured by masking the library's choice).
 
-use std::io::{self, Write};
+use std::io;
 
 use super::compress::Encoding;
 use crate::oci::Compression;
@@ -80,36 +80,61 @@ impl BlockEncoder for Gzip {
                 break;
             }
         }
-        let mut crc = flate2::Crc::new();
-        crc.update(block);
-        output.write_all(&crc.sum().to_le_bytes())?;
-        output.write_all(&crc.amount().to_le_bytes())
+        output.extend_from_slice(&trailer(block));
+        Ok(())
     }
+}
+
+/// What ends a gzip member: checksum and length of its content.
+fn trailer(block: &[u8]) -> [u8; 8] {
+    let mut crc = flate2::Crc::new();
+    crc.update(block);
+    let mut trailer = [0; 8];
+    trailer[..4].copy_from_slice(&crc.sum().to_le_bytes());
+    trailer[4..].copy_from_slice(&crc.amount().to_le_bytes());
+    trailer
 }
 
 #[cfg(target_arch = "x86_64")]
 mod isal {
-    use std::io::{self, Write};
+    use std::io;
 
-    use isal::write::Encoder;
-    use isal::{Codec, CompressionLevel};
+    use super::{GZIP_HEADER, trailer};
+    use crate::sys::igzip::Deflater;
 
-    /// ISA-L at its level 1.
-    pub(super) struct Gzip(Encoder<Vec<u8>>);
+    /// How much of each block is stored as it is, see [`Gzip`].
+    const STORED: usize = 32;
+
+    /// ISA-L behind a stored beginning.
+    ///
+    /// At the first byte of a stream without history, ISA-L's assembly (`.write_first_byte` in
+    /// `igzip_icf_body_h1_gr_bt.asm`) hashes a register that nobody has set: it holds the address of the
+    /// stream's state. One hash bucket in 8192 thus depends on where the heap is, and about one
+    /// layer of a GiB in fifteen came out with other bytes than its twin. With a dictionary that path is not
+    /// taken; the first bytes of the block, stored, serve as one.
+    pub(super) struct Gzip(Deflater);
 
     impl Gzip {
         pub(super) fn new() -> Self {
-            Self(Encoder::new(Vec::new(), CompressionLevel::One, Codec::Gzip))
+            Self(Deflater::new())
         }
     }
 
     impl super::BlockEncoder for Gzip {
         fn encode(&mut self, block: &mut Vec<u8>, output: &mut Vec<u8>) -> io::Result<()> {
-            std::mem::swap(self.0.get_ref_mut(), output);
-            self.0.write_all(block)?;
-            // Ends the member and starts afresh.
-            self.0.flush()?;
-            std::mem::swap(self.0.get_ref_mut(), output);
+            let (stored, rest) = block.split_at(block.len().min(STORED));
+            output.extend_from_slice(&GZIP_HEADER);
+            // RFC 1951, 3.2.4: type 0, not the last block unless nothing follows; length and its complement.
+            output.push(u8::from(rest.is_empty()));
+            // At most 32.
+            let length = stored.len() as u16;
+            output.extend_from_slice(&length.to_le_bytes());
+            output.extend_from_slice(&(!length).to_le_bytes());
+            output.extend_from_slice(stored);
+            if !rest.is_empty() {
+                self.0.deflate(stored, rest, output)?;
+            }
+            output.extend_from_slice(&trailer(block));
             Ok(())
         }
     }

@@ -63,3 +63,22 @@ fn touch(probe: &std::fs::File) -> io::Result<(i64, (u32, u32))> {
     let device = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
     Ok((ctime, device))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::linux::fs::MetadataExt as _;
+
+    #[test]
+    fn h67_a_clock_that_was_set_back_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let raw = std::fs::metadata(dir.path()).unwrap().st_dev();
+        let device = (rustix::fs::major(raw), rustix::fs::minor(raw));
+        assert_eq!(wait_past(0, device, dir.path()).unwrap(), Probed::Later);
+        assert!(matches!(
+            wait_past(i64::MAX, device, dir.path()).unwrap(),
+            Probed::NotLater(_)
+        ));
+        assert_eq!(wait_past(0, (0, 0), dir.path()).unwrap(), Probed::Elsewhere);
+    }
+}

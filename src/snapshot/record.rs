@@ -255,6 +255,30 @@ mod tests {
     }
 
     #[test]
+    fn h67_an_earlier_ctime_is_a_difference_too() {
+        let at = |seconds| {
+            let metadata = Metadata {
+                kind: Kind::File,
+                mode: 0o644,
+                uid: 0,
+                gid: 0,
+                size: 1,
+                mtime: Timestamp::default(),
+                ctime: Timestamp::from_seconds(seconds),
+                device: (1, 1),
+                inode: 1,
+                links: 1,
+                rdev: (0, 0),
+                mount: 1,
+            };
+            Entry::new(&metadata, 0, None)
+        };
+        assert!(at(1000).looks_like(&at(1000)));
+        assert!(!at(1000).looks_like(&at(900)), "the clock was set back");
+        assert!(!at(1000).looks_like(&at(1100)));
+    }
+
+    #[test]
     fn kinds_survive() {
         for kind in [
             Kind::File,

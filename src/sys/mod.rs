@@ -6,6 +6,8 @@
 pub(crate) mod credentials;
 pub(crate) mod descriptors;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod igzip;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod inflate;
 pub(crate) mod mount;
 pub(crate) mod namespaces;

@@ -3,6 +3,7 @@
 //! Nothing here uses the code under test: trees are read with `walkdir` and `std::fs`.
 
 #![allow(dead_code, reason = "every test binary uses another part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

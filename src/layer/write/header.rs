@@ -194,9 +194,8 @@ fn fill(field: &mut [u8], bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    fn encode(change: impl FnOnce(&mut Entry<'_>)) -> Vec<u8> {
-        let xattrs = Xattrs::new();
-        let mut entry = Entry {
+    fn entry(xattrs: &Xattrs) -> Entry<'_> {
+        Entry {
             path: b"f",
             kind: EntryType::Regular,
             mode: 0o644,
@@ -206,76 +205,91 @@ mod tests {
             mtime: 0,
             link: b"",
             device: (0, 0),
-            xattrs: &xattrs,
-        };
-        change(&mut entry);
-        let mut out = Vec::new();
-        entry.encode(&mut out).unwrap();
-        out
+            xattrs,
+        }
     }
 
-    fn has_pax(bytes: &[u8]) -> bool {
-        bytes[156] == b'x'
+    fn needs_pax(change: impl for<'a> FnOnce(Entry<'a>) -> Entry<'a>) -> bool {
+        let mut out = Vec::new();
+        change(entry(&Xattrs::new())).encode(&mut out).unwrap();
+        out[156] == b'x'
     }
 
     #[test]
-    fn h36_pax_only_where_ustar_ends() {
-        let long = |length: usize| [vec![b'd'; 100], vec![b'/'], vec![b'f'; length]].concat();
-        let deep = |length: usize| {
-            b"d/"
-                .iter()
-                .copied()
-                .cycle()
-                .take(length - 1)
-                .chain([b'f'])
-                .collect::<Vec<u8>>()
-        };
-        for (name, bytes, expected) in [
-            ("uid 2097151", encode(|e| e.uid = 2_097_151), false),
-            ("uid 2097152", encode(|e| e.uid = 2_097_152), true),
-            ("gid 2097151", encode(|e| e.gid = 2_097_151), false),
-            ("gid 2097152", encode(|e| e.gid = 2_097_152), true),
-            ("size 8 GiB - 1", encode(|e| e.size = (8 << 30) - 1), false),
-            ("size 8 GiB", encode(|e| e.size = 8 << 30), true),
-            ("mtime -1", encode(|e| e.mtime = -1), true),
-            ("mtime max", encode(|e| e.mtime = 0o777_7777_7777), false),
-            ("mtime max + 1", encode(|e| e.mtime = 0o1_000_0000_0000), true),
-            ("path 100", encode(|e| e.path = &[b'f'; 100]), false),
-            ("path 101", encode(|e| e.path = &[b'f'; 101]), true),
-            ("path 101 + 100", encode(|e| e.path = &long(100)), false),
-            ("path 101 + 101", encode(|e| e.path = &long(101)), true),
-            ("path 255", encode(|e| e.path = &deep(255)), false),
-            ("path 256", encode(|e| e.path = &deep(256)), false),
-            ("path 258", encode(|e| e.path = &deep(258)), true),
-            ("path 4095", encode(|e| e.path = &deep(4095)), true),
+    fn h36_pax_only_for_numbers_beyond_ustar() {
+        for (name, found, expected) in [
+            ("uid 2097151", needs_pax(|e| Entry { uid: 2_097_151, ..e }), false),
+            ("uid 2097152", needs_pax(|e| Entry { uid: 2_097_152, ..e }), true),
+            ("gid 2097151", needs_pax(|e| Entry { gid: 2_097_151, ..e }), false),
+            ("gid 2097152", needs_pax(|e| Entry { gid: 2_097_152, ..e }), true),
             (
-                "directory 101",
-                encode(|e| e.path = &[vec![b'd'; 100], vec![b'/']].concat()),
-                true,
+                "size 8 GiB - 1",
+                needs_pax(|e| Entry {
+                    size: (8 << 30) - 1,
+                    ..e
+                }),
+                false,
             ),
-            ("path not ASCII", encode(|e| e.path = "ä".as_bytes()), true),
-            ("link 100", encode(|e| e.link = &[b'l'; 100]), false),
-            ("link 101", encode(|e| e.link = &[b'l'; 101]), true),
-            ("link not ASCII", encode(|e| e.link = b"\xff"), true),
+            ("size 8 GiB", needs_pax(|e| Entry { size: 8 << 30, ..e }), true),
+            ("mtime -1", needs_pax(|e| Entry { mtime: -1, ..e }), true),
+            (
+                "mtime 2^33 - 1",
+                needs_pax(|e| Entry {
+                    mtime: (1 << 33) - 1,
+                    ..e
+                }),
+                false,
+            ),
+            ("mtime 2^33", needs_pax(|e| Entry { mtime: 1 << 33, ..e }), true),
         ] {
-            assert_eq!(has_pax(&bytes), expected, "{name}");
+            assert_eq!(found, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn h36_pax_only_for_names_beyond_ustar() {
+        let long = |length: usize| [vec![b'd'; 100], vec![b'/'], vec![b'f'; length]].concat();
+        let deep = |length: usize| [b"d/".repeat(length / 2), vec![b'f'; 2 - length % 2]].concat()[..length].to_vec();
+        for (path, expected) in [
+            (vec![b'f'; 100], false),
+            (vec![b'f'; 101], true),
+            (long(100), false),
+            (long(101), true),
+            (deep(255), false),
+            (deep(257), true),
+            (deep(4095), true),
+            ([vec![b'd'; 99], vec![b'/']].concat(), false),
+            ([vec![b'd'; 100], vec![b'/']].concat(), true),
+            ("\u{e4}".as_bytes().to_vec(), true),
+            (b"\xff".to_vec(), true),
+        ] {
+            let what = format!("{} bytes: {}", path.len(), path.escape_ascii());
+            let xattrs = Xattrs::new();
+            let mut out = Vec::new();
+            let with_path = Entry {
+                path: &path,
+                ..entry(&xattrs)
+            };
+            with_path.encode(&mut out).unwrap();
+            assert_eq!(out[156] == b'x', expected, "{what}");
+        }
+        assert!(!needs_pax(|e| Entry {
+            link: &[b'l'; 100],
+            ..e
+        }));
+        assert!(needs_pax(|e| Entry {
+            link: &[b'l'; 101],
+            ..e
+        }));
+        assert!(needs_pax(|e| Entry { link: b"\xff", ..e }));
+    }
+
+    #[test]
+    fn attributes_go_into_pax_byte_for_byte() {
         let xattrs = Xattrs::from([(b"user.a".to_vec(), b"1\n2\0".to_vec())]);
         let mut out = Vec::new();
-        let entry = Entry {
-            xattrs: &xattrs,
-            path: b"f",
-            kind: EntryType::Regular,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            size: 0,
-            mtime: 0,
-            link: b"",
-            device: (0, 0),
-        };
-        entry.encode(&mut out).unwrap();
-        assert!(has_pax(&out));
+        entry(&xattrs).encode(&mut out).unwrap();
+        assert_eq!(out[156], b'x');
         assert!(out[RECORD..].starts_with(b"28 SCHILY.xattr.user.a=1\n2\0\n"));
     }
 
@@ -291,18 +305,12 @@ mod tests {
 
     #[test]
     fn devices_must_fit() {
-        let entry = Entry {
-            xattrs: &Xattrs::new(),
-            path: b"f",
-            kind: EntryType::Char,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            size: 0,
-            mtime: 0,
-            link: b"",
-            device: (1, 0o1000_0000),
+        let xattrs = Xattrs::new();
+        let with_minor = |minor| Entry {
+            device: (1, minor),
+            ..entry(&xattrs)
         };
-        assert!(entry.encode(&mut Vec::new()).is_err());
+        assert!(with_minor(0o777_7777).encode(&mut Vec::new()).is_ok());
+        assert!(with_minor(0o1000_0000).encode(&mut Vec::new()).is_err());
     }
 }
