@@ -290,7 +290,7 @@ fn root_h19_whiteouts_spare_mounts() {
 }
 
 #[test]
-fn h20_opaque_markers_act_whatever_their_place() {
+fn root_h20_opaque_markers_act_whatever_their_place() {
     let upper = [
         dir("d"),
         file("d/new", "new"),
