@@ -5,6 +5,7 @@
 
 use tar::Header;
 
+use super::sparse::Pieces;
 use crate::rootfs::Timestamp;
 
 /// Bytes of a block; headers are one, content is padded to it.
@@ -94,7 +95,7 @@ impl TarHeader {
     }
 
     /// The old GNU sparse map in this header: pieces, logical size, and whether blocks with more follow.
-    pub(super) fn sparse(&self) -> Result<(Vec<(u64, u64)>, u64, More), BadField> {
+    pub(super) fn sparse(&self) -> Result<(Pieces, u64, More), BadField> {
         let gnu = self.0.as_gnu().ok_or(BadField("magic"))?;
         let pieces = sparse_pieces(&gnu.sparse)?;
         Ok((
@@ -119,14 +120,14 @@ impl More {
 }
 
 /// A block that continues an old GNU sparse map.
-pub(super) fn sparse_extension(block: &[u8; BLOCK]) -> Result<(Vec<(u64, u64)>, More), BadField> {
+pub(super) fn sparse_extension(block: &[u8; BLOCK]) -> Result<(Pieces, More), BadField> {
     let mut extension = tar::GnuExtSparseHeader::new();
     extension.as_mut_bytes().copy_from_slice(block);
     let more = More::of(extension.isextended[0]);
     Ok((sparse_pieces(extension.sparse())?, more))
 }
 
-fn sparse_pieces(headers: &[tar::GnuSparseHeader]) -> Result<Vec<(u64, u64)>, BadField> {
+fn sparse_pieces(headers: &[tar::GnuSparseHeader]) -> Result<Pieces, BadField> {
     let used = headers
         .iter()
         .filter(|header| header.offset[0] != 0 || header.numbytes[0] != 0);
@@ -179,24 +180,24 @@ fn number(field: &[u8]) -> Option<i64> {
 fn octal(field: &[u8]) -> Option<i64> {
     let blank = |byte: &u8| matches!(byte, b' ' | 0);
     let start = field.iter().position(|byte| !blank(byte)).unwrap_or(field.len());
-    let digits = field[start..].split(|byte| blank(byte)).next().unwrap_or_default();
+    let digits = field[start..].split(blank).next().unwrap_or_default();
     let value = digits.iter().try_fold(0i64, |value, digit| match digit {
         b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
         _ => None,
     });
     // `12 34` is no number.
     let rest = &field[start + digits.len()..];
-    value.filter(|_| rest.iter().all(|byte| blank(byte)))
+    value.filter(|_| rest.iter().all(blank))
 }
 
 /// Big-endian two's complement; the top bit is the marker, the next one the sign.
 fn base256(field: &[u8]) -> Option<i64> {
     let negative = field[0] & 0x40 != 0;
     let first = if negative { field[0] } else { field[0] & 0x7f };
-    let bytes = std::iter::once(first).chain(field[1..].iter().copied());
+    let mut bytes = std::iter::once(first).chain(field[1..].iter().copied());
     let start = i128::from(if negative { -1i8 } else { 0 });
-    let value = bytes.fold(Some(start), |value, byte| {
-        let value = (value? << 8) | i128::from(byte);
+    let value = bytes.try_fold(start, |value: i128, byte| {
+        let value = (value << 8) | i128::from(byte);
         (i64::try_from(value).is_ok()).then_some(value)
     })?;
     i64::try_from(value).ok()

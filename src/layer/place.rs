@@ -284,10 +284,11 @@ impl<'a> Placer<'a> {
     pub(super) fn finish(&mut self) -> Result<(), ApplyError> {
         for (path, last) in std::mem::take(&mut self.finals).into_iter().rev() {
             let dir = self.rootfs.open_dir(&path)?;
+            // Time before mode: a directory that its owner may not read cannot be opened to set it.
+            dir.set_own_mtime(last.mtime).map_err(io_error("set time of", &path))?;
             if let Some(mode) = last.mode {
                 dir.set_own_mode(mode).map_err(io_error("set mode of", &path))?;
             }
-            dir.set_own_mtime(last.mtime).map_err(io_error("set time of", &path))?;
         }
         Ok(())
     }

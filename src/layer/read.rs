@@ -11,7 +11,7 @@ use super::entry::{Entry, EntryKind};
 use super::header::{BLOCK, BadField, More, TarHeader, is_zero, sparse_extension};
 use super::limits;
 use super::pax::{self, Pax, PaxError};
-use super::sparse::{self, Cursor, Map, SparseError};
+use super::sparse::{self, Cursor, Map, Pieces, SparseError};
 
 /// Why a stream is no valid tar.
 #[derive(Debug, thiserror::Error)]
@@ -284,7 +284,7 @@ impl<R: BufRead> TarReader<R> {
     }
 
     /// The map in a GNU header and the blocks right after it, which do not count as content.
-    fn old_gnu_map(&mut self, header: &TarHeader, entry: &Entry) -> Result<(Vec<(u64, u64)>, u64), TarError> {
+    fn old_gnu_map(&mut self, header: &TarHeader, entry: &Entry) -> Result<(Pieces, u64), TarError> {
         let bad = |BadField(field)| TarError::Field {
             path: entry.display_path(),
             field,
@@ -303,7 +303,7 @@ impl<R: BufRead> TarReader<R> {
     }
 
     /// The map of format 1.0: decimal lines at the start of the content, padded to whole blocks.
-    fn map_in_content(&mut self, pax: &Pax, entry: &Entry) -> Result<Vec<(u64, u64)>, TarError> {
+    fn map_in_content(&mut self, pax: &Pax, entry: &Entry) -> Result<Pieces, TarError> {
         let malformed = || sparse_error(entry, SparseError::Malformed);
         let version = (pax.get("GNU.sparse.major"), pax.get("GNU.sparse.minor"));
         if version != (Some(&b"1"[..]), Some(&b"0"[..])) {
@@ -496,7 +496,7 @@ fn id(pax: Option<u64>, header: impl FnOnce() -> Result<u64, BadField>, field: &
 }
 
 /// The map of formats 0.0 (repeated records) and 0.1 (one list).
-fn pieces_in_records(pax: &Pax, entry: &Entry) -> Result<Vec<(u64, u64)>, TarError> {
+fn pieces_in_records(pax: &Pax, entry: &Entry) -> Result<Pieces, TarError> {
     if let Some(list) = pax.get("GNU.sparse.map") {
         return sparse::pairs(list).map_err(|source| sparse_error(entry, source));
     }

@@ -24,10 +24,13 @@ pub enum SparseError {
     Malformed,
 }
 
+/// Offsets and lengths as an archive states them.
+pub(super) type Pieces = Vec<(u64, u64)>;
+
 /// Pieces of content with the offsets they belong to, in order and without overlap.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Map {
-    pieces: Vec<(u64, u64)>,
+    pieces: Pieces,
     size: u64,
 }
 
@@ -41,7 +44,7 @@ impl Map {
     }
 
     /// Checks the pieces (offset and length) of a file of `size` bytes, `stored` of which are in the archive.
-    pub(super) fn new(pieces: Vec<(u64, u64)>, size: u64, stored: u64) -> Result<Self, SparseError> {
+    pub(super) fn new(pieces: Pieces, size: u64, stored: u64) -> Result<Self, SparseError> {
         if pieces.len() > limits::SPARSE_PIECES {
             return Err(SparseError::TooMany);
         }
@@ -93,7 +96,7 @@ impl Cursor {
 }
 
 /// The list `offset,length,offset,length` of format 0.1.
-pub(super) fn pairs(list: &[u8]) -> Result<Vec<(u64, u64)>, SparseError> {
+pub(super) fn pairs(list: &[u8]) -> Result<Pieces, SparseError> {
     let numbers: Option<Vec<u64>> = list.split(|byte| *byte == b',').map(super::pax::decimal).collect();
     let numbers = numbers.ok_or(SparseError::Malformed)?;
     if numbers.len() % 2 != 0 {

@@ -3,6 +3,8 @@
 //! Tests named `root_…` need privilege (owners, devices, capabilities), tests named `tools_…` need
 //! GNU tar, bsdtar and Python; both fail without.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 mod corpus;
 mod differential;
 mod extract;

@@ -63,7 +63,7 @@ fn the_corpus_is_listed() {
 
 /// CVE-2018-15664 and CVE-2025-47290: a parent that is a symlink at one moment and a directory at the next.
 #[test]
-fn root_h48_swapped_parents_never_lead_outside() {
+fn h48_swapped_parents_never_lead_outside() {
     let tree = Tree::new();
     fs::create_dir(tree.path("d")).unwrap();
     std::os::unix::fs::symlink(tree.outside(), tree.path("link")).unwrap();
@@ -93,7 +93,7 @@ fn root_h48_swapped_parents_never_lead_outside() {
                 let _ = rustix::fs::renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
             }
         });
-        for round in 0..150 {
+        for round in 0..60 {
             // An error is fine, a change outside is what `Tree` looks for.
             let _ = tree.try_apply(&layers[round % 3][..], LayerKind::Plain);
         }
@@ -102,7 +102,7 @@ fn root_h48_swapped_parents_never_lead_outside() {
 }
 
 #[test]
-fn root_h52_files_beside_the_rootfs_are_out_of_reach() {
+fn h52_files_beside_the_rootfs_are_out_of_reach() {
     let tree = Tree::new();
     let beside = tree.outside().join("canary").to_str().unwrap().to_owned();
     for members in [

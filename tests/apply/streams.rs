@@ -189,7 +189,7 @@ fn h15_what_follows_the_end_is_read_and_hashed() {
         }
         let tree = Tree::new();
         let mut reader = &blob[..];
-        let applied = tree.try_apply(&mut reader, LayerKind::Plain).unwrap();
+        let applied = tree.try_apply(reader.by_ref(), LayerKind::Plain).unwrap();
         assert!(reader.is_empty(), "{what}: the blob was not read to its end");
         assert_eq!(applied.diff_id, DiffId::new(Digest::of(&tar)), "{what}");
         assert_eq!(
