@@ -23,12 +23,7 @@ pub(crate) struct Images {
 
 impl Images {
     /// Resolves those of `needs` that are not known yet, all at once.
-    pub(crate) fn resolve(
-        &mut self,
-        needs: &[ImageNeed],
-        client: &Client,
-        progress: &dyn Progress,
-    ) -> Result<(), BuildError> {
+    pub(crate) fn resolve(&mut self, needs: &[ImageNeed], client: &Client) -> Result<(), BuildError> {
         let mut missing: BTreeMap<&ImageKey, &ImageNeed> = BTreeMap::new();
         for need in needs.iter().filter(|need| !self.resolved.contains_key(&need.image)) {
             missing.entry(&need.image).or_insert(need);

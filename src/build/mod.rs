@@ -70,8 +70,8 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     let client = connect::client(&request.registry, progress, cancel)?;
     check_destinations(request, &client)?;
     let mut images = Images::default();
-    images.resolve(outline.images(), &client, &**progress)?;
-    let plan = make_plan(&outline, &mut images, &client, &**progress)?;
+    images.resolve(outline.images(), &client)?;
+    let plan = make_plan(&outline, &mut images, &client)?;
     let mut session = open_session(request, plan, images, client.clone(), progress, cancel)?;
     match build_and_export(request, &mut session, &client) {
         Ok(built) => session.finish().map(|()| built),
@@ -116,17 +116,12 @@ fn check_destinations(request: &BuildRequest, client: &Client) -> Result<(), Bui
 }
 
 /// Plans, and fetches the configs of images that only ONBUILD triggers name, until nothing is open.
-fn make_plan(
-    outline: &plan::Outline,
-    images: &mut Images,
-    client: &Client,
-    progress: &dyn Progress,
-) -> Result<Plan, BuildError> {
+fn make_plan(outline: &plan::Outline, images: &mut Images, client: &Client) -> Result<Plan, BuildError> {
     loop {
         match plan::plan(outline, images.configs())? {
-            Planning::Needs(needs) => images.resolve(&needs, client, progress)?,
+            Planning::Needs(needs) => images.resolve(&needs, client)?,
             Planning::Ready(plan) => {
-                images.resolve(&plan.images, client, progress)?;
+                images.resolve(&plan.images, client)?;
                 return Ok(plan);
             }
         }

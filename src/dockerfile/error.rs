@@ -2,7 +2,6 @@
 
 use crate::diagnostic::Diagnostic;
 use std::error::Error;
-use std::fmt::Write as _;
 
 use super::excerpt::Excerpt;
 
