@@ -62,7 +62,7 @@ fn try_write(scratch: &Scratch, changes: &ChangeSet, options: &LayerOptions) -> 
     let rootfs = Rootfs::open(&scratch.root()).unwrap();
     let (mut layer, mut warnings) = (Vec::new(), Vec::new());
     let warn = &mut |warning| warnings.push(warning);
-    let written = write(changes, &rootfs, options, &mut layer, &Cancel::default(), warn)?;
+    let written = write(changes, &rootfs, options, &mut layer, &Cancel::default(), warn, |_| ())?;
     Ok((written, layer, warnings))
 }
 
@@ -303,6 +303,7 @@ fn a_sink_that_fails_ends_everything() {
         Full(3 << 20),
         &Cancel::default(),
         &mut |_| {},
+        |_| (),
     )
     .unwrap_err();
     let WriteError::Compress(CompressError::Sink(source)) = error else {
@@ -318,7 +319,15 @@ fn cancelling_ends_everything() {
     let cancel = Cancel::default();
     cancel.by_signal(15);
     let rootfs = Rootfs::open(&scratch.root()).unwrap();
-    let result = write(&all(&scratch), &rootfs, &plain(), io::sink(), &cancel, &mut |_| {});
+    let result = write(
+        &all(&scratch),
+        &rootfs,
+        &plain(),
+        io::sink(),
+        &cancel,
+        &mut |_| {},
+        |_| (),
+    );
     assert!(matches!(result, Err(WriteError::Cancelled(_))));
 }
 
@@ -707,12 +716,21 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
         io::sink(),
         &Cancel::default(),
         &mut |_| {},
+        |_| (),
     );
     assert!(matches!(result, Err(WriteError::Grew { expected: 0, .. })));
     // Those of sysfs are shorter than the page that they claim.
     let rootfs = Rootfs::open(Path::new("/sys/kernel")).unwrap();
     let set = changes(&["+uevent_seqnum"]);
-    let result = write(&set, &rootfs, &plain(), io::sink(), &Cancel::default(), &mut |_| {});
+    let result = write(
+        &set,
+        &rootfs,
+        &plain(),
+        io::sink(),
+        &Cancel::default(),
+        &mut |_| {},
+        |_| (),
+    );
     assert!(
         matches!(result, Err(WriteError::Shrank { expected: 4096, .. })),
         "{result:?}"
@@ -723,10 +741,22 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
 fn fingerprints_come_with_the_layer() {
     let scratch = Scratch::new();
     scratch.write("file", "content");
-    let (written, _, _) = try_write(&scratch, &all(&scratch), &plain()).unwrap();
+    let rootfs = Rootfs::open(&scratch.root()).unwrap();
+    let mut fingerprints = None;
+    let read = |taken| fingerprints = Some(taken);
+    write(
+        &all(&scratch),
+        &rootfs,
+        &plain(),
+        io::sink(),
+        &Cancel::default(),
+        &mut |_| {},
+        read,
+    )
+    .unwrap();
     let inode = fs::metadata(scratch.path("file")).unwrap().ino();
     let expected = Fingerprint::of(b"content", &rbuild::rootfs::xattr::Xattrs::new());
-    assert_eq!(written.fingerprints.get(inode), Some(expected));
+    assert_eq!(fingerprints.unwrap().get(inode), Some(expected));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use rbuild::cancel::Cancel;
-use rbuild::layer::{Encoding, LayerOptions, write};
+use rbuild::layer::{Applier, Encoding, LayerKind, LayerOptions, Limits, write};
 use rbuild::oci::Compression;
 use rbuild::rootfs::{Rootfs, RootfsPath};
 use rbuild::snapshot::{ChangeKind, ChangeSet, Fingerprints, Index, SnapshotOptions};
@@ -53,16 +53,11 @@ impl Watched {
             encoding: Encoding::new(Compression::None, None).unwrap(),
             ..LayerOptions::default()
         };
-        let written = write(
-            &changes,
-            &self.rootfs,
-            &options,
-            &mut layer,
-            &Cancel::default(),
-            &mut |_| {},
-        )
-        .unwrap();
-        self.index.learn(&written.fingerprints);
+        let mut fingerprints = Fingerprints::default();
+        let read = |taken| fingerprints = taken;
+        let cancel = Cancel::default();
+        write(&changes, &self.rootfs, &options, &mut layer, &cancel, &mut |_| {}, read).unwrap();
+        self.index.learn(&fingerprints);
         self.index.settle(self.scratch.beside()).unwrap();
         (changes, layer)
     }
@@ -521,8 +516,9 @@ fn h70_straced() {
 /// Both laws on one trace: rounds of operations on `a`, each followed by a snapshot and a layer for `b`.
 fn check_laws(rounds: &[Vec<Operation>]) -> Result<(), TestCaseError> {
     let mut watched = Watched::new(|_| {});
-    let replica = watched.scratch.beside().join("replica");
-    fs::create_dir(&replica).unwrap();
+    let [reference, replica] = ["reference", "replica"].map(|name| watched.scratch.beside().join(name));
+    fs::create_dir(&reference).unwrap();
+    let rootfs = Rootfs::create(&replica).unwrap();
     for operations in rounds {
         let before = capture(&watched.scratch.root());
         for operation in operations {
@@ -539,14 +535,21 @@ fn check_laws(rounds: &[Vec<Operation>]) -> Result<(), TestCaseError> {
             })
             .collect();
         prop_assert_eq!(found, compare(&before, &after), "snapshot differs from full comparison");
-        apply_reference(&layer, &replica);
-        prop_assert_eq!(
-            portable(&capture(&replica)),
-            portable(&after),
-            "layer does not make the tree"
-        );
+        apply_reference(&layer, &reference);
+        apply(&layer, &rootfs);
+        for (root, applier) in [(&reference, "the reference"), (&replica, "ours")] {
+            prop_assert_eq!(portable(&capture(root)), portable(&after), "applied by {}", applier);
+        }
     }
     Ok(())
+}
+
+/// Unpacks a layer as a build would, with a fresh applier as for each layer of an image.
+fn apply(layer: &[u8], rootfs: &Rootfs) {
+    let (mut fingerprints, cancel) = (Fingerprints::default(), Cancel::default());
+    let warn = |text: &str| panic!("{text}");
+    let mut applier = Applier::new(rootfs, Limits::default(), &mut fingerprints, &warn, &cancel);
+    applier.apply(layer, LayerKind::Plain).unwrap();
 }
 
 fn rounds(operation: BoxedStrategy<Operation>) -> impl Strategy<Value = Vec<Vec<Operation>>> {
