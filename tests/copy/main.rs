@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use rbuild::cancel::Cancel;
 use rbuild::context::{BuildContext, IgnoreFile, IgnorePatterns};
-use rbuild::copy::{Archives, Chmod, Copied, CopyError, CopyRequest, InlineFile, Mode, Owner, Source, copy};
-use rbuild::rootfs::{Rootfs, RootfsPath, Timestamp};
+use rbuild::copy::{Archives, Copied, CopyError, CopyRequest, InlineFile, Mode, Owner, Source, copy};
+use rbuild::rootfs::{Chmod, Rootfs, RootfsPath, Timestamp};
 use rbuild::snapshot::Fingerprints;
 
 /// A source tree and a rootfs, side by side with a directory that nothing may touch.
