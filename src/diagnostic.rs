@@ -10,7 +10,7 @@
 
 use std::error::Error;
 
-use crate::dockerfile::Excerpt;
+use crate::dockerfile::{Excerpt, Printable};
 
 /// An error that a user reads.
 ///
@@ -75,13 +75,13 @@ impl Exit {
 }
 
 /// The report for `diagnostic` without colours: headline, instruction, causes, hints. Ends with a newline.
+/// Control characters are shown, not passed on.
 #[must_use]
 pub fn render(diagnostic: &dyn Diagnostic) -> String {
-    let hints = diagnostic.hints();
-    let lines = body(diagnostic)
-        .into_iter()
-        .chain(hints.iter().map(|hint| format!("hint: {hint}")));
-    lines.fold(format!("error: {diagnostic}\n"), |report, line| report + &line + "\n")
+    let headline = std::iter::once(format!("error: {diagnostic}"));
+    let hints = diagnostic.hints().into_iter().map(|hint| format!("hint: {hint}"));
+    let lines = headline.chain(body(diagnostic)).chain(hints);
+    lines.map(|line| format!("{}\n", Printable(&line))).collect()
 }
 
 /// What comes between the headline and the hints, as lines. Holds untrusted text as it is.

@@ -279,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn h71_the_config_does_not_depend_on_the_family() {
+        let image = |format| {
+            let mut parts = parts(vec![addition("RUN x", Some(layer("1", MediaType::ImageLayerGzip)), 1)]);
+            parts.format = format;
+            assemble(parts).unwrap()
+        };
+        let (oci, docker) = (image(ManifestFormat::Oci), image(ManifestFormat::Docker));
+        assert_eq!(oci.config.digest(), docker.config.digest());
+        assert_eq!(oci.layers()[0].digest, docker.layers()[0].digest);
+        assert_ne!(oci.manifest.digest(), docker.manifest.digest());
+    }
+
+    #[test]
     fn the_base_decides_the_format_unless_told() {
         let (docker, oci) = (Some(ManifestFormat::Docker), Some(ManifestFormat::Oci));
         assert_eq!(choose_format(None, docker, Compression::Gzip), ManifestFormat::Docker);

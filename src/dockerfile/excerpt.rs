@@ -149,7 +149,7 @@ impl fmt::Display for Excerpt {
 }
 
 /// Text from outside on its way to a terminal: control characters are shown, not obeyed.
-pub(super) struct Printable<'a>(pub(super) &'a str);
+pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -24,6 +24,7 @@ mod words;
 
 pub(crate) use duration::display as display_duration;
 pub use error::{Hint, ParseError, ParseProblem, closest};
+pub(crate) use excerpt::Printable;
 pub use excerpt::{Excerpt, SourceText, Span, Spanned};
 pub use expand::{ExpandError, ExpandProblem, Expander};
 pub use heredoc::{Heredoc, Indent, Quoting};
