@@ -8,7 +8,8 @@
 //! - `archives/NAME/`, packed into the context as the archive `NAME`, compressed the way its ending says;
 //! - `base.Dockerfile`, built first by the same tool and handed over as `--build-arg BASE=…`;
 //! - `args`, more arguments for both tools, one a line;
-//! - `ignore`, accepted differences, each below a comment that gives the reason: a path and all below it, or the
+//! - `ignore`, accepted differences, each below a comment that gives the reason (in brackets if it comes and goes): a path
+//!   and all below it, or the
 //!   beginning of a line of imgdiff's output. One that no longer occurs is an error;
 //! - `expect`, lines that the image's listing must hold (see `support/listing.rs`), `! text` for what no line may
 //!   begin with;
@@ -263,10 +264,14 @@ impl Case {
 
     fn compare_with_peer(&self, sandbox: &Sandbox, ours: &str, theirs: &str) -> Result<(), String> {
         let differences = imgdiff::differences(sandbox, ours, theirs)?;
-        let accepted = self.lines("ignore");
+        let rules = self.lines("ignore");
+        // A rule in brackets covers what differs from day to day or from run to run, and so may not differ at all.
+        let (volatile, accepted): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.starts_with('['));
+        let volatile: Vec<_> = volatile.iter().map(|rule| rule.trim_matches(['[', ']'])).collect();
         let unaccepted: Vec<_> = differences
             .iter()
             .filter(|line| !accepted.iter().any(|rule| covers(rule, line)))
+            .filter(|line| !volatile.iter().any(|rule| covers(rule, line)))
             .cloned()
             .collect();
         if !unaccepted.is_empty() {
