@@ -324,8 +324,8 @@ impl Diagnostic for BuildError {
             Problem::Resolve { source, .. }
             | Problem::Destination { source, .. }
             | Problem::Manifest { source, .. }
-            | Problem::Client(source)
-            | Problem::Upload(UploadError { source, .. }) => source.hint().into_iter().collect(),
+            | Problem::Client(source) => source.hint().into_iter().collect(),
+            Problem::Upload(error) => error.source.hint().into_iter().collect(),
             Problem::Run(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Problem::Copy(error) => error.hint().into_iter().collect(),
             Problem::Exit(Exit::Code(127)) => {

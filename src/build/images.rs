@@ -136,7 +136,7 @@ fn check_diff_id(
     layer: crate::oci::Digest,
     expected: DiffId,
     actual: DiffId,
-) -> Result<(), Problem> {
+) -> Result<(), BuildError> {
     if expected == actual {
         return Ok(());
     }
@@ -145,5 +145,6 @@ fn check_diff_id(
         layer,
         expected,
         actual,
-    })
+    }
+    .into())
 }

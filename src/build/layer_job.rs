@@ -6,7 +6,7 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use super::error::Problem;
+use super::error::{BuildError, Problem};
 use crate::cancel::Cancel;
 use crate::image::{Layer, layer_type};
 use crate::layer::{LayerOptions, WrittenLayer};
@@ -28,7 +28,7 @@ struct Shared {
 }
 
 /// The problem, until the first who waits for the job takes it.
-type Taken = Option<Problem>;
+type Taken = Option<BuildError>;
 
 /// Tells when the rootfs may change again.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl LayerJob {
     }
 
     /// What ended the job, if it failed and nobody was told yet.
-    pub(crate) fn take_failure(&self) -> Option<Problem> {
+    pub(crate) fn take_failure(&self) -> Option<BuildError> {
         match &mut *self.0.end.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(Err(problem)) => problem.take(),
             Some(Ok(_)) | None => None,
@@ -102,7 +102,7 @@ impl LayerJob {
     }
 
     /// Waits for the layer.
-    pub(crate) fn wait(&self) -> Result<(Layer, Blob), Problem> {
+    pub(crate) fn wait(&self) -> Result<(Layer, Blob), BuildError> {
         let mut end = self.0.end.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match &mut *end {
@@ -110,7 +110,7 @@ impl LayerJob {
                 Some(Err(problem)) => {
                     return Err(problem
                         .take()
-                        .unwrap_or(Problem::Cancelled(crate::cancel::Cancelled { signal: 0 })));
+                        .unwrap_or(BuildError::new(crate::cancel::Cancelled { signal: 0 })));
                 }
                 None => end = self.0.ended.wait(end).unwrap_or_else(PoisonError::into_inner),
             }
@@ -119,7 +119,7 @@ impl LayerJob {
 }
 
 impl LayerTask {
-    fn write(&self, read: impl FnOnce(Fingerprints) + Send) -> Result<(Layer, Blob), Problem> {
+    fn write(&self, read: impl FnOnce(Fingerprints) + Send) -> Result<(Layer, Blob), BuildError> {
         let mut blob = self.blobs.create()?;
         let mut warn = |warning: crate::layer::WriteWarning| {
             self.progress.event(Event::Warning(&warning.to_string()));

@@ -279,12 +279,7 @@ impl Session {
         if self.cancel.signal().is_some() || !error.is_echo() {
             return error;
         }
-        let layer = self
-            .state
-            .layer_jobs
-            .iter()
-            .find_map(LayerJob::take_failure)
-            .map(BuildError::new);
+        let layer = self.state.layer_jobs.iter().find_map(LayerJob::take_failure);
         let upload = || {
             self.uploader
                 .as_ref()

@@ -35,10 +35,10 @@ pub struct UploadError {
     /// Which blob.
     pub digest: Digest,
     /// Where to.
-    pub destination: Reference,
+    pub destination: String,
     /// Why.
     #[source]
-    pub source: RegistryError,
+    pub source: Box<RegistryError>,
 }
 
 /// Pushes blobs to all destinations at once.
@@ -175,8 +175,8 @@ impl Shared {
             .bring_blob(destination, descriptor, &content, mount_from)
             .map_err(|source| UploadError {
                 digest,
-                destination: destination.clone(),
-                source,
+                destination: destination.to_string(),
+                source: Box::new(source),
             })?;
         Ok(())
     }

@@ -217,6 +217,10 @@ impl Index {
 
 /// What a registry serves under a reference.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made for each image, and taken apart at once"
+)]
 pub enum Document {
     /// One image.
     Manifest(Raw<Manifest>),
