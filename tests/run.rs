@@ -124,6 +124,7 @@ fn run_in(
         cwd: Path::new(cwd),
         identity,
         hostname: OsStr::new(HOSTNAME),
+        script: None,
     };
     let lines = [Mutex::new(String::new()), Mutex::new(String::new())];
     let output = |stream, line: &[u8]| {
@@ -771,6 +772,7 @@ fn root_a_binary_that_is_not_ours_is_an_error() {
         cwd: Path::new("/"),
         identity: &identity,
         hostname: OsStr::new(HOSTNAME),
+        script: None,
     };
     let run = |binary: &str| {
         Namespaces::with_binary(binary.into())

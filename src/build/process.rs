@@ -70,6 +70,10 @@ fn execute(
         cwd: Path::new(&step.cwd),
         identity,
         hostname: OsStr::new(HOSTNAME),
+        script: step
+            .script
+            .as_ref()
+            .map(|script| (Path::new(&script.path), script.content.as_bytes())),
     };
     let last_words = LastWords::default();
     let output = |stream: Stream, line: &[u8]| {

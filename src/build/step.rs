@@ -26,7 +26,9 @@ pub(crate) fn run_all(
     session: &mut Session,
 ) -> Result<(), BuildError> {
     let of = planned.steps.len();
-    if session.layering == Layering::PerStage && planned.steps.iter().any(|step| step.step != Step::Metadata) {
+    let squashes =
+        session.layering == Layering::PerStage && planned.steps.iter().any(|step| step.step != Step::Metadata);
+    if squashes {
         record_before(stage, session)?;
     }
     for (position, step) in planned.steps.iter().enumerate() {
@@ -54,7 +56,7 @@ pub(crate) fn run_all(
             });
         }
     }
-    if session.layering == Layering::PerStage {
+    if squashes {
         squash(stage, (label.to_owned(), of, of), session)?;
     }
     Ok(())

@@ -34,7 +34,7 @@ pub(super) fn of(cli: &Cli) -> Vec<Notice> {
 }
 
 /// Whether the flag was given, its name, and why it does nothing.
-fn without_effect(cli: &Cli) -> [(bool, &'static str, &'static str); 14] {
+fn without_effect(cli: &Cli) -> [(bool, &'static str, &'static str); 13] {
     let obsolete = &cli.obsolete;
     // Switching off what is off anyway needs no comment.
     let on = is_on;
@@ -91,11 +91,6 @@ fn without_effect(cli: &Cli) -> [(bool, &'static str, &'static str); 14] {
             "the image is never unpacked over the container's own files",
         ),
         (
-            on(cli.image.single_snapshot),
-            "--single-snapshot",
-            "it is not implemented yet; the files are the same in several layers",
-        ),
-        (
             on(cli.execution.force),
             "--force",
             "the container's own files are not touched",
@@ -127,7 +122,6 @@ mod tests {
             "--pre-cleanup",
             "--preserve-context",
             "--materialize",
-            "--single-snapshot",
             "--force",
             "--git=depth=1",
             "--bucket=b",

@@ -83,6 +83,9 @@ pub struct Process<'a> {
     pub identity: &'a Identity,
     /// What `uname -n` says inside; see [`HOSTNAME`].
     pub hostname: &'a OsStr,
+    /// A program that is there, with mode 0755, for the length of the step: its absolute path, in a
+    /// directory directly below `/dev`, and its content.
+    pub script: Option<(&'a Path, &'a [u8])>,
 }
 
 /// How a process ended.

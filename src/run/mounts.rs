@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
@@ -85,6 +86,9 @@ pub(super) fn mount_all(request: &Request) -> Result<(), CallError> {
     mount_new("proc", "/proc", STRICT, "")?;
     mount_new("sysfs", "/sys", STRICT_READ_ONLY, "")?;
     fill_dev()?;
+    if let Some((path, content)) = &request.script {
+        show_script(Path::new(path), content)?;
+    }
     hide_machine()?;
     for (path, content) in [(RESOLV_CONF, &request.resolv_conf), (HOSTS, &request.hosts)] {
         if let Some(content) = content {
@@ -119,6 +123,15 @@ fn fill_dev() -> Result<(), CallError> {
     )?;
     make_directory("/dev/shm", 0o1777)?;
     mount_new("tmpfs", "/dev/shm", STRICT, "mode=1777,size=64m")
+}
+
+/// Puts a program into `/dev`, which is gone with the step.
+fn show_script(path: &Path, content: &[u8]) -> Result<(), CallError> {
+    if let Some(directory) = path.parent() {
+        make_directory(directory.to_string_lossy().as_ref(), 0o755)?;
+    }
+    write_new(path.as_os_str(), content).call(|| format!("write {}", path.display()))?;
+    rustix::fs::chmod(path, Mode::from_raw_mode(0o755)).call(|| format!("chmod {}", path.display()))
 }
 
 fn hide_machine() -> Result<(), CallError> {

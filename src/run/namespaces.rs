@@ -61,6 +61,7 @@ impl Namespaces {
             hostname: super::HOSTNAME.into(),
             resolv_conf: None,
             hosts: None,
+            script: None,
             command: None,
         };
         match converse(&self.binary, &request, &|_, _| (), &Cancel::default())? {
@@ -114,6 +115,7 @@ fn request(process: &Process<'_>) -> Request {
         // The network is the machine's, so its resolver is too. A machine without one has no say.
         resolv_conf: std::fs::read("/etc/resolv.conf").ok(),
         hosts: Some(hosts(process.hostname)),
+        script: process.script.map(|(path, content)| (path.into(), content.to_vec())),
         command: Some(wire::Command {
             argv: process.argv.to_vec(),
             env,

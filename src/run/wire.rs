@@ -21,6 +21,8 @@ pub(super) struct Request {
     /// Content for `/etc/resolv.conf` and `/etc/hosts`; `None` leaves the image's own.
     pub(super) resolv_conf: Option<Vec<u8>>,
     pub(super) hosts: Option<Vec<u8>>,
+    /// Path below `/dev` and content of a program to put there.
+    pub(super) script: Option<(OsString, Vec<u8>)>,
     /// `None`: set everything up and stop there.
     pub(super) command: Option<Command>,
 }
@@ -151,6 +153,7 @@ mod tests {
             hostname: odd.clone(),
             resolv_conf: Some(b"\0\xff".to_vec()),
             hosts: None,
+            script: None,
             command: Some(command),
         };
         let mut bytes = Vec::new();

@@ -79,6 +79,9 @@ struct Job {
 enum Baseline {
     /// Its record.
     Recorded,
+    /// Its record, which holds all its names: every name that comes or goes moves the ctime of its
+    /// directory, and that stayed. So the directory need not be listed, which is a sixth of the walk.
+    RecordedNames,
     /// Nothing: it is new, and so is everything in it.
     Empty,
 }
@@ -285,7 +288,7 @@ impl<'a> Worker<'a> {
         };
         let empty = Directory::default();
         let recorded = match job.baseline {
-            Baseline::Recorded => scan.dirs.get(job.id as usize).unwrap_or(&empty),
+            Baseline::Recorded | Baseline::RecordedNames => scan.dirs.get(job.id as usize).unwrap_or(&empty),
             Baseline::Empty => {
                 current.differs = Differs::Yes;
                 &empty
@@ -303,12 +306,22 @@ impl<'a> Worker<'a> {
         let (names, ranges) = (&mut self.names, &mut self.ranges);
         names.clear();
         ranges.clear();
-        let listed = job.parent.list_dir(&job.name, |name| {
+        let mut add = |name: &[u8]| {
             let start = names.len();
             names.extend_from_slice(name);
             ranges.push((start as u32, names.len() as u32));
-        });
-        let dir = listed.map_err(io_error("list directory", &job.path))?;
+        };
+        if let (Baseline::RecordedNames, Some(recorded)) = (job.baseline, self.shared.scan.dirs.get(job.id as usize)) {
+            recorded.iter().for_each(|(name, _)| add(name));
+            return job
+                .parent
+                .open_dir(&job.name)
+                .map_err(io_error("open directory", &job.path));
+        }
+        let dir = job
+            .parent
+            .list_dir(&job.name, add)
+            .map_err(io_error("list directory", &job.path))?;
         let name = |&(start, end): &(u32, u32)| &names[start as usize..end as usize];
         ranges.sort_unstable_by(|a, b| name(a).cmp(name(b)));
         Ok(dir)
@@ -373,10 +386,12 @@ impl<'a> Worker<'a> {
         }
         let device = self.device_number(metadata.device);
         let mut new = Entry::new(&metadata, device, None);
+        let mut baseline = Baseline::Recorded;
         self.findings.newest_ctime = self.findings.newest_ctime.max(new.ctime);
         match old {
             Some(old) if old.looks_like(&new) && !self.is_racy(old) => {
                 new = old.clone();
+                baseline = Baseline::RecordedNames;
             }
             Some(old) => self.look_closer(current, name, old, &mut new)?,
             None => {
@@ -390,7 +405,7 @@ impl<'a> Worker<'a> {
             }
         }
         if new.is_dir() {
-            self.descend(current, name, old, &mut new);
+            self.descend(current, name, old.map(|old| (old, baseline)), &mut new);
         }
         self.builder.push(name, new);
         Ok(())
@@ -485,9 +500,10 @@ impl<'a> Worker<'a> {
     }
 
     /// Lets the subdirectory wait for its turn.
-    fn descend(&mut self, current: &mut Current<'_>, name: &[u8], old: Option<&Entry>, new: &mut Entry) {
-        let (id, baseline) = match old.and_then(Entry::directory) {
-            Some(id) => (id, Baseline::Recorded),
+    /// Queues a subdirectory; `old` is its record and what of that holds.
+    fn descend(&mut self, current: &mut Current<'_>, name: &[u8], old: Option<(&Entry, Baseline)>, new: &mut Entry) {
+        let (id, baseline) = match old.and_then(|(old, baseline)| Some((old.directory()?, baseline))) {
+            Some(recorded) => recorded,
             None => (self.shared.lock().numbers.take(), Baseline::Empty),
         };
         new.set_directory(id);
