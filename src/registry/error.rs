@@ -359,7 +359,7 @@ fn list(available: &[String]) -> String {
 
 fn answer_hint(request: &RequestLine, answer: &ErrorAnswer) -> Option<String> {
     let hint = match (answer.code.as_deref(), answer.status) {
-        (Some("MANIFEST_UNKNOWN"), _) => "check the tag; the registry knows the repository but not this image",
+        (Some("MANIFEST_UNKNOWN"), _) => "check the name and the tag; the registry is there but has no such image",
         (Some("NAME_UNKNOWN"), _) => "check the name of the repository; some registries want it created before a push",
         (Some("BLOB_UPLOAD_UNKNOWN"), _) => {
             "if several replicas serve this registry they must share their storage and their http.secret"

@@ -19,7 +19,7 @@ pub(crate) fn run_image(sandbox: &Sandbox, reference: &str, command: &[&str]) ->
         .arg("--root")
         .arg(storage.join("root"))
         .arg("--runroot")
-        .arg(storage.join("runroot"));
+        .arg(storage.join("run"));
     podman.arg("--tmpdir").arg(storage.join("tmp"));
     podman.args([
         "--cgroup-manager",
