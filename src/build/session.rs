@@ -117,6 +117,10 @@ impl Session {
         });
         let mut stage = Stage::begin(planned, self);
         step::run_all(&mut stage, planned, &label, self)?;
+        // The base stage is given up next; what a later stage will look for here must have moved before.
+        if matches!(planned.base, Base::Stage(_)) && self.wants_files(planned.id) {
+            stage.rootfs(self)?;
+        }
         Ok(stage)
     }
 
