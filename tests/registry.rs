@@ -233,7 +233,10 @@ fn what_is_not_there_is_named() {
             .resolve(&reference(&registry.host, "app:2"), &amd64())
             .unwrap_err(),
     );
-    assert!(text.contains("manifests/2") && text.contains("check the name and the tag"), "{text}");
+    assert!(
+        text.contains("manifests/2") && text.contains("check the name and the tag"),
+        "{text}"
+    );
     let absent = Descriptor::new(MediaType::ImageLayer, Digest::of(b"absent"), 6);
     let text = told(&download(&client, &target, &absent).unwrap_err());
     assert!(text.contains("404"), "{text}");
