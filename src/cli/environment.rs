@@ -51,6 +51,8 @@ pub(super) struct Environment {
     pub(super) working_directory: PathBuf,
     /// Whether we are root in our user namespace.
     pub(super) is_root: bool,
+    /// Our user ID; some files are named by it.
+    pub(super) uid: u32,
 }
 
 impl Environment {
@@ -63,6 +65,7 @@ impl Environment {
             variables: std::env::vars_os().collect(),
             working_directory: std::env::current_dir()?,
             is_root: rustix::process::geteuid().is_root(),
+            uid: rustix::process::getuid().as_raw(),
         })
     }
 

@@ -217,7 +217,7 @@ fn credentials(environment: &Environment) -> CredentialSources {
         home: environment.path(env::HOME),
         xdg_runtime_dir: environment.path(env::XDG_RUNTIME_DIR),
         xdg_config_home: environment.path(env::XDG_CONFIG_HOME),
-        uid: rustix::process::getuid().as_raw(),
+        uid: environment.uid,
         path: environment.filled(env::PATH).map(ToOwned::to_owned),
     }
 }
