@@ -24,6 +24,22 @@ pub(super) fn of(cli: &Cli) -> Vec<Notice> {
         let text = "built-in credential helpers are not implemented yet; config.json and the helpers it names are used";
         notices.push(Notice::Warning(text.to_owned()));
     }
+    let not_yet = [
+        (!cli.input.ignore_path.is_empty(), "--ignore-path"),
+        (
+            is_on(cli.registry.push_ignore_immutable_tag_errors),
+            "--push-ignore-immutable-tag-errors",
+        ),
+        (
+            cli.registry.image_fs_extract_retry.is_some(),
+            "--image-fs-extract-retry",
+        ),
+    ];
+    for (_, flag) in not_yet.into_iter().filter(|(given, _)| *given) {
+        notices.push(Notice::Warning(format!(
+            "{flag} is not implemented yet; building without it"
+        )));
+    }
     let given = without_effect(cli).into_iter().filter(|(given, _, _)| *given);
     notices.extend(
         given.map(|(_, flag, why)| {
@@ -137,7 +153,14 @@ mod tests {
 
     #[test]
     fn what_changes_the_build_is_a_warning() {
-        for line in ["--cache", "--cache=true", "--credential-helpers=ecr"] {
+        for line in [
+            "--cache",
+            "--cache=true",
+            "--credential-helpers=ecr",
+            "--ignore-path=/x",
+            "--push-ignore-immutable-tag-errors",
+            "--image-fs-extract-retry=1",
+        ] {
             assert!(matches!(notices(&[line]).as_slice(), [Notice::Warning(_)]), "{line}");
         }
     }
