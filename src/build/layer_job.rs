@@ -30,15 +30,16 @@ struct Shared {
 /// The problem, until the first who waits for the job takes it.
 type Taken = Option<BuildError>;
 
-/// Tells when the rootfs may change again.
+/// Tells when the rootfs may change again. The lock is never waited for: only the owner receives.
 #[derive(Debug)]
-pub(crate) struct Reading(Receiver<Fingerprints>);
+pub(crate) struct Reading(Mutex<Receiver<Fingerprints>>);
 
 impl Reading {
     /// Waits until the job has read every file, and hands over the fingerprints that it took.
     /// A job that failed has read all it ever will; its error is found at its end.
     pub(crate) fn finish(self) -> Fingerprints {
-        self.0.recv().unwrap_or_default()
+        let receiver = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        receiver.recv().unwrap_or_default()
     }
 }
 
@@ -82,7 +83,7 @@ impl LayerJob {
             *shared.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end.map_err(Some));
             shared.ended.notify_all();
         })?;
-        Ok((job, Reading(reading)))
+        Ok((job, Reading(Mutex::new(reading))))
     }
 
     /// Waits until the job has ended, however it did.

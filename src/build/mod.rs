@@ -21,7 +21,9 @@ pub mod request;
 mod session;
 mod stage;
 mod step;
+mod trees;
 mod upload;
+mod workspace;
 
 use std::sync::Arc;
 
@@ -31,10 +33,12 @@ pub use error::{BuildError, Problem};
 use fetch::Fetcher;
 use images::Images;
 use request::{BuildRequest, LayerCompression};
-use session::{Layering, Session, State};
-use stage::Stage;
+use session::{Finished, LayerJobs, Layering, Session};
+use stage::Lineage;
+use trees::ImageTrees;
 pub use upload::UploadError;
 use upload::{Source, Uploader};
+use workspace::Workspace;
 
 use crate::cancel::Cancel;
 use crate::context::{BuildContext, IgnoreFile};
@@ -72,8 +76,8 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     let mut images = Images::default();
     images.resolve(outline.images(), &client)?;
     let plan = make_plan(&outline, &mut images, &client)?;
-    let mut session = open_session(request, plan, images, client.clone(), progress, cancel)?;
-    match build_and_export(request, &mut session, &client) {
+    let session = open_session(request, plan, images, client.clone(), progress, cancel)?;
+    match build_and_export(request, &session, &client) {
         Ok(built) => session.finish().map(|()| built),
         Err(error) => Err(session.cause_of(error)),
     }
@@ -159,12 +163,12 @@ fn open_session(
         }
     };
     Ok(Session {
-        plan: Arc::new(plan),
+        plan,
         images,
         fetcher,
         uploader,
         blobs,
-        directory: Some(directory),
+        workspace: Some(Workspace::new(directory)),
         isolation,
         context,
         layer_options: layer_options(request)?,
@@ -175,7 +179,9 @@ fn open_session(
         },
         progress: Arc::clone(progress),
         cancel: cancel.clone(),
-        state: State::default(),
+        finished: Finished::default(),
+        image_trees: ImageTrees::default(),
+        layer_jobs: LayerJobs::default(),
     })
 }
 
@@ -198,8 +204,7 @@ fn choose_isolation(
 
 fn open_context(request: &BuildRequest, plan: &Plan) -> Result<Option<BuildContext>, BuildError> {
     let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
-    let reads_context = |step: &Step| matches!(step, Step::Copy(copy) if copy.from == CopyFrom::Context);
-    if !steps.into_iter().any(|step| reads_context(&step.step)) {
+    if !steps.into_iter().any(|step| step.step.reads(&CopyFrom::Context)) {
         return Ok(None);
     }
     let path = &request.context;
@@ -233,11 +238,8 @@ fn epoch(request: &BuildRequest) -> Option<Timestamp> {
     Timestamp::from_second(seconds).ok()
 }
 
-fn build_and_export(request: &BuildRequest, session: &mut Session, client: &Client) -> Result<Built, BuildError> {
-    let mut target = session.build_stages()?;
-    if let Some(rootfs) = target.release() {
-        session.remove_in_background(rootfs);
-    }
+fn build_and_export(request: &BuildRequest, session: &Session, client: &Client) -> Result<Built, BuildError> {
+    let target = session.build_stages()?;
     submit_base_layers(&target, session);
     let image = assemble(request, &target, session)?;
     deliver(&image, &target, request, session, client)?;
@@ -250,7 +252,7 @@ fn build_and_export(request: &BuildRequest, session: &mut Session, client: &Clie
 /// Brings the image to every destination; the tags move last.
 fn deliver(
     image: &Image,
-    target: &Stage,
+    target: &Lineage,
     request: &BuildRequest,
     session: &Session,
     client: &Client,
@@ -280,7 +282,7 @@ fn deliver(
 }
 
 /// Every layer of the image on disk; those of the base are fetched if no stage unpacked them.
-fn local_layers(target: &Stage, session: &Session) -> Result<Vec<Blob>, BuildError> {
+fn local_layers(target: &Lineage, session: &Session) -> Result<Vec<Blob>, BuildError> {
     let mut blobs = Vec::new();
     for (image, layer) in &target.base_layers {
         let incoming = session.fetcher.fetch(image, layer)?;
@@ -298,7 +300,7 @@ fn local_layers(target: &Stage, session: &Session) -> Result<Vec<Blob>, BuildErr
 }
 
 /// Base layers travel too, if only by a question whether they are there already.
-fn submit_base_layers(target: &Stage, session: &Session) {
+fn submit_base_layers(target: &Lineage, session: &Session) {
     if let Some(uploader) = &session.uploader {
         for (image, layer) in &target.base_layers {
             uploader.submit(Source::Base {
@@ -309,7 +311,7 @@ fn submit_base_layers(target: &Stage, session: &Session) {
     }
 }
 
-fn assemble(request: &BuildRequest, target: &Stage, session: &Session) -> Result<Image, BuildError> {
+fn assemble(request: &BuildRequest, target: &Lineage, session: &Session) -> Result<Image, BuildError> {
     let planned = session
         .plan
         .stage(session.plan.target)

@@ -26,11 +26,11 @@ pub(crate) fn run(
     stage: &mut Stage,
     step: &RunStep,
     reference: StepRef<'_>,
-    session: &mut Session,
+    session: &Session,
 ) -> Result<ChangeSet, BuildError> {
     let rootfs = stage.rootfs(session)?;
     stage.settle();
-    let scratch = session.subdirectory("tmp")?;
+    let scratch = session.workspace().subdirectory("tmp")?;
     stage
         .index(&rootfs, session)?
         .settle(&scratch)

@@ -1,47 +1,49 @@
 //! What the stages of one build share, and the order in which they are built.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::error::{BuildError, Problem};
+use super::error::BuildError;
 use super::fetch::Fetcher;
 use super::images::{self, Images};
 use super::layer_job::LayerJob;
-use super::stage::Stage;
+use super::stage::{Lineage, Stage};
 use super::step;
+use super::trees::ImageTrees;
 use super::upload::Uploader;
+use super::workspace::Workspace;
 use crate::cancel::Cancel;
 use crate::context::BuildContext;
 use crate::layer::LayerOptions;
-use crate::plan::{Base, ImageKey, Plan, PlannedStage, StageId, Step};
+use crate::plan::{Base, Plan, PlannedStage, StageId, Step};
 use crate::progress::{Event, Progress};
 use crate::rootfs::Rootfs;
 use crate::run::Isolation;
-use crate::snapshot::{Fingerprints, SnapshotOptions};
-use crate::store::{Blobs, BuildDir};
+use crate::snapshot::SnapshotOptions;
+use crate::store::Blobs;
 
-/// One build on its way.
+/// One build on its way. Every stage works with the same one, so what changes has a lock of its own, held briefly.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) plan: Plan,
     pub(crate) images: Images,
     pub(crate) fetcher: Arc<Fetcher>,
     /// `None` when nothing is pushed.
     pub(crate) uploader: Option<Arc<Uploader>>,
     pub(crate) blobs: Blobs,
     /// `None` once it is removed.
-    pub(crate) directory: Option<BuildDir>,
+    pub(crate) workspace: Option<Workspace>,
     /// `None` when no stage has a RUN.
     pub(crate) isolation: Option<Arc<dyn Isolation>>,
-    /// `None` when no stage copies from it.
+    /// `None` when no step reads it.
     pub(crate) context: Option<BuildContext>,
     pub(crate) layer_options: LayerOptions,
     pub(crate) layering: Layering,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) cancel: Cancel,
-    pub(crate) state: State,
+    pub(crate) finished: Finished,
+    pub(crate) image_trees: ImageTrees,
+    pub(crate) layer_jobs: LayerJobs,
 }
 
 /// How many layers a stage gets.
@@ -53,40 +55,86 @@ pub(crate) enum Layering {
     PerStage,
 }
 
-/// What has come to be so far.
+/// A stage that is built. Many may read it at once; its files are unpacked or moved on under the write lock.
+#[derive(Debug)]
+pub(crate) struct FinishedStage(RwLock<Stage>);
+
+impl FinishedStage {
+    /// To read from.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Stage> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To take from.
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Stage> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The stages that are built so far; they stay here to the end, if without their files.
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    stages: BTreeMap<StageId, Stage>,
-    /// Unpacked images that `COPY --from` reads.
-    sources: BTreeMap<ImageKey, Arc<Rootfs>>,
-    rootfs_count: usize,
-    removals: Vec<JoinHandle<()>>,
-    layer_jobs: Vec<LayerJob>,
+pub(crate) struct Finished(Mutex<BTreeMap<StageId, Arc<FinishedStage>>>);
+
+impl Finished {
+    fn add(&self, id: StageId, stage: Stage) {
+        let stage = Arc::new(FinishedStage(RwLock::new(stage)));
+        let mut stages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.insert(id, stage);
+    }
+
+    fn get(&self, id: StageId) -> Option<Arc<FinishedStage>> {
+        let stages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.get(&id).cloned()
+    }
+
+    fn ids(&self) -> BTreeSet<StageId> {
+        let stages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.keys().copied().collect()
+    }
+}
+
+/// The layers that are being written: they read files that must not be removed before.
+#[derive(Debug, Default)]
+pub(crate) struct LayerJobs(Mutex<Vec<LayerJob>>);
+
+impl LayerJobs {
+    /// Remembers a job.
+    pub(crate) fn track(&self, job: &LayerJob) {
+        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.push(job.clone());
+    }
+
+    fn take_failure(&self) -> Option<BuildError> {
+        let jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.iter().find_map(LayerJob::take_failure)
+    }
+
+    fn wind_up(&self) {
+        let jobs = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for job in jobs {
+            job.wait_for_end();
+        }
+    }
 }
 
 impl Session {
-    /// Builds every stage of the plan, each after those it needs, and returns the target's.
-    pub(crate) fn build_stages(&mut self) -> Result<Stage, BuildError> {
-        let plan = Arc::clone(&self.plan);
-        self.prefetch(&plan)?;
-        for planned in &plan.stages {
+    /// Builds every stage of the plan, each after those it needs, and returns what the target is made of.
+    pub(crate) fn build_stages(&self) -> Result<Lineage, BuildError> {
+        self.prefetch()?;
+        for planned in &self.plan.stages {
             let label = stage_label(planned);
             let stage = self
                 .build_stage(planned)
                 .map_err(|error| error.in_stage(planned, &label))?;
-            self.state.stages.insert(planned.id, stage);
-            self.release_unneeded(planned.id);
+            self.finished.add(planned.id, stage);
+            self.release_unneeded();
         }
-        Ok(self
-            .state
-            .stages
-            .remove(&plan.target)
-            .expect("the plan holds its target"))
+        Ok(self.stage(self.plan.target).read().lineage.clone())
     }
 
     /// Starts the downloads that are certain to be wanted, in the order in which they will be.
-    fn prefetch(&self, plan: &Plan) -> Result<(), BuildError> {
-        for stage in &plan.stages {
+    fn prefetch(&self) -> Result<(), BuildError> {
+        for stage in &self.plan.stages {
             if let (Base::Image(key), true) = (&stage.base, self.wants_files(stage.id)) {
                 images::prefetch(self.images.get(key), &self.fetcher)?;
             }
@@ -100,11 +148,11 @@ impl Session {
         self.plan.stages.iter().any(|stage| match &stage.base {
             _ if stage.id == id => has_own_steps(stage),
             Base::Stage(base) if *base == id => self.wants_files(stage.id),
-            Base::Scratch | Base::Image(_) | Base::Stage(_) => step::copies_from(stage, id),
+            Base::Scratch | Base::Image(_) | Base::Stage(_) => stage.reads(id),
         })
     }
 
-    fn build_stage(&mut self, planned: &PlannedStage) -> Result<Stage, BuildError> {
+    fn build_stage(&self, planned: &PlannedStage) -> Result<Stage, BuildError> {
         let label = stage_label(planned);
         let base = match &planned.base {
             Base::Scratch => "scratch".to_owned(),
@@ -125,88 +173,40 @@ impl Session {
     }
 
     /// A stage that is built.
-    pub(crate) fn stage(&self, id: StageId) -> &Stage {
-        self.state
-            .stages
-            .get(&id)
-            .expect("stages are built after those they need")
-    }
-
-    pub(crate) fn stage_mut(&mut self, id: StageId) -> &mut Stage {
-        self.state
-            .stages
-            .get_mut(&id)
-            .expect("stages are built after those they need")
+    pub(crate) fn stage(&self, id: StageId) -> Arc<FinishedStage> {
+        let stage = self.finished.get(id);
+        stage.expect("stages are built after those they need")
     }
 
     /// The rootfs of a stage that is built.
-    pub(crate) fn stage_rootfs(&mut self, id: StageId) -> Result<Arc<Rootfs>, BuildError> {
-        let mut stage = self
-            .state
-            .stages
-            .remove(&id)
-            .expect("stages are built after those they need");
-        let rootfs = stage.rootfs(self);
-        self.state.stages.insert(id, stage);
-        rootfs
-    }
-
-    /// The files of an image that `COPY --from` names.
-    pub(crate) fn image_rootfs(&mut self, key: &ImageKey) -> Result<Arc<Rootfs>, BuildError> {
-        if let Some(rootfs) = self.state.sources.get(key) {
-            return Ok(Arc::clone(rootfs));
-        }
-        let rootfs = self.new_rootfs()?;
-        let image = Arc::clone(self.images.get(key));
-        let mut unused = Fingerprints::default();
-        images::unpack(
-            &image,
-            &rootfs,
-            &self.fetcher,
-            &mut unused,
-            &*self.progress,
-            &self.cancel,
-        )?;
-        self.state.sources.insert(key.clone(), Arc::clone(&rootfs));
-        Ok(rootfs)
-    }
-
-    /// Whether a stage later than `user` needs `id`.
-    pub(crate) fn is_needed_after(&self, id: StageId, user: StageId) -> bool {
-        let later = self.plan.stages.iter().skip_while(|stage| stage.id != user).skip(1);
-        later.into_iter().any(|stage| stage.dependencies().contains(&id))
+    pub(crate) fn stage_rootfs(&self, id: StageId) -> Result<Arc<Rootfs>, BuildError> {
+        let stage = self.stage(id);
+        // Those who read its files do not wait for each other, only for him who has them unpacked.
+        let unpacked = stage.read().unpacked();
+        unpacked.map_or_else(|| stage.write().rootfs(self), Ok)
     }
 
     /// Whether the files of `base` must stay as they are although `user` is built upon it.
     pub(crate) fn is_read_besides(&self, base: StageId, user: StageId) -> bool {
-        let copies = self
+        let reads = self.plan.stage(user).is_some_and(|stage| stage.reads(base));
+        reads || self.unfinished_users(base).any(|stage| stage != user)
+    }
+
+    /// The stages that need `id` and are not built yet.
+    fn unfinished_users(&self, id: StageId) -> impl Iterator<Item = StageId> {
+        let finished = self.finished.ids();
+        let open = self
             .plan
-            .stage(user)
-            .is_some_and(|stage| step::copies_from(stage, base));
-        copies || self.is_needed_after(base, user)
+            .stages
+            .iter()
+            .filter(move |stage| !finished.contains(&stage.id));
+        open.filter(move |stage| stage.dependencies().contains(&id))
+            .map(|stage| stage.id)
     }
 
-    /// Makes an empty rootfs of its own.
-    pub(crate) fn new_rootfs(&mut self) -> Result<Arc<Rootfs>, BuildError> {
-        let parent = self.subdirectory("rootfs")?;
-        let path = parent.join(self.state.rootfs_count.to_string());
-        self.state.rootfs_count += 1;
-        let rootfs = Rootfs::create(&path).map_err(|source| Problem::System {
-            what: "make a rootfs",
-            source,
-        })?;
-        Ok(Arc::new(rootfs))
-    }
-
-    /// A directory of the build's own.
-    pub(crate) fn subdirectory(&self, name: &str) -> Result<PathBuf, BuildError> {
-        let directory = self.directory.as_ref().expect("the directory is removed last");
-        Ok(directory.subdirectory(name)?)
-    }
-
-    /// Remembers a layer that is being written: it reads files that must not be removed before.
-    pub(crate) fn track(&mut self, job: &LayerJob) {
-        self.state.layer_jobs.push(job.clone());
+    /// Where the build works.
+    pub(crate) fn workspace(&self) -> &Workspace {
+        self.workspace.as_ref().expect("the workspace is removed last")
     }
 
     pub(crate) fn snapshot_options(&self) -> SnapshotOptions {
@@ -236,43 +236,21 @@ impl Session {
     }
 
     /// Removes, beside the build, the rootfs of every stage that nobody needs any more.
-    fn release_unneeded(&mut self, current: StageId) {
-        let unneeded: Vec<StageId> = self
-            .state
-            .stages
-            .keys()
-            .copied()
-            .filter(|id| *id != self.plan.target && !self.is_needed_after(*id, current))
-            .collect();
-        for id in unneeded {
-            if let Some(rootfs) = self.stage_mut(id).release() {
-                self.remove_in_background(rootfs);
-            }
-        }
-    }
-
-    /// Removes a rootfs beside the build. What cannot be removed now goes with the build's directory.
-    pub(crate) fn remove_in_background(&mut self, rootfs: Arc<Rootfs>) {
-        let work = move || {
-            let path = rootfs.host_path().to_owned();
-            drop(rootfs);
-            if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
-                && let Ok(parent) = std::fs::File::open(parent)
+    fn release_unneeded(&self) {
+        for id in self.finished.ids() {
+            if self.unfinished_users(id).next().is_none()
+                && let Some(rootfs) = self.stage(id).write().release()
             {
-                use std::os::fd::AsFd as _;
-                let _ = crate::store::remove_tree(parent.as_fd(), name);
+                self.workspace().remove_in_background(rootfs);
             }
-        };
-        if let Ok(thread) = std::thread::Builder::new().name("remove".to_owned()).spawn(work) {
-            self.state.removals.push(thread);
         }
     }
 
     /// Removes the build's directory, once nobody works in it any more.
     pub(crate) fn finish(mut self) -> Result<(), BuildError> {
         self.wind_up();
-        match self.directory.take() {
-            Some(directory) => Ok(directory.remove()?),
+        match self.workspace.take() {
+            Some(workspace) => workspace.remove(),
             None => Ok(()),
         }
     }
@@ -283,23 +261,19 @@ impl Session {
         if self.cancel.signal().is_some() || !error.is_echo() {
             return error;
         }
-        let layer = self.state.layer_jobs.iter().find_map(LayerJob::take_failure);
         let upload = || {
             self.uploader
                 .as_ref()
                 .and_then(|uploader| uploader.take_failure())
                 .map(BuildError::new)
         };
-        layer.or_else(upload).unwrap_or(error)
+        self.layer_jobs.take_failure().or_else(upload).unwrap_or(error)
     }
 
-    fn wind_up(&mut self) {
-        for job in self.state.layer_jobs.drain(..) {
-            job.wait_for_end();
-        }
-        for removal in self.state.removals.drain(..) {
-            // A removal that panicked has left files for the directory's own removal.
-            let _ = removal.join();
+    fn wind_up(&self) {
+        self.layer_jobs.wind_up();
+        if let Some(workspace) = &self.workspace {
+            workspace.wind_up();
         }
     }
 }
@@ -307,7 +281,7 @@ impl Session {
 impl Drop for Session {
     /// A build that failed ends here too: its threads stop at their next chunk, then its directory goes.
     fn drop(&mut self) {
-        if self.directory.is_some() {
+        if self.workspace.is_some() {
             self.cancel.by_failure();
         }
         self.wind_up();

@@ -27,6 +27,12 @@ pub(crate) struct Stage {
     fingerprints: Fingerprints,
     /// The layer whose files are still being read.
     reading: Option<Reading>,
+    pub(crate) lineage: Lineage,
+}
+
+/// What an image of a stage is made of besides its config.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lineage {
     /// What the steps of the whole FROM chain added, in order.
     pub(crate) additions: Vec<Addition>,
     /// The layers of the base image at the end of the FROM chain.
@@ -48,51 +54,35 @@ pub(crate) struct Addition {
 impl Stage {
     /// Begins a stage on its base. Unpacks nothing.
     pub(crate) fn begin(planned: &PlannedStage, session: &Session) -> Self {
-        let mut stage = Self {
+        Self {
             id: planned.id,
             base: planned.base.clone(),
             rootfs: None,
             index: None,
             fingerprints: Fingerprints::default(),
             reading: None,
-            additions: Vec::new(),
-            base_layers: Vec::new(),
-            base_history: Vec::new(),
-            base_format: None,
-        };
-        match &planned.base {
-            Base::Scratch => {}
-            Base::Image(key) => {
-                let image = session.images.get(key);
-                let layers = image.manifest.value().layers.iter();
-                stage.base_layers = layers.map(|layer| (image.reference.clone(), layer.clone())).collect();
-                stage.base_history = session.images.configs()[key].config.history.clone();
-                stage.base_format = Some(image.manifest.value().format());
-            }
-            Base::Stage(id) => {
-                let base = session.stage(*id);
-                stage.additions.clone_from(&base.additions);
-                stage.base_layers.clone_from(&base.base_layers);
-                stage.base_history.clone_from(&base.base_history);
-                stage.base_format = base.base_format;
-            }
+            lineage: Lineage::of(&planned.base, session),
         }
-        stage
+    }
+
+    /// The rootfs, if somebody has asked for it before.
+    pub(crate) fn unpacked(&self) -> Option<Arc<Rootfs>> {
+        self.rootfs.clone()
     }
 
     /// The rootfs, made from the base when it is first asked for.
-    pub(crate) fn rootfs(&mut self, session: &mut Session) -> Result<Arc<Rootfs>, BuildError> {
+    pub(crate) fn rootfs(&mut self, session: &Session) -> Result<Arc<Rootfs>, BuildError> {
         if let Some(rootfs) = &self.rootfs {
             return Ok(Arc::clone(rootfs));
         }
         let rootfs = match self.base.clone() {
-            Base::Scratch => session.new_rootfs()?,
+            Base::Scratch => session.workspace().new_rootfs()?,
             Base::Image(key) => {
-                let rootfs = session.new_rootfs()?;
-                let image = Arc::clone(session.images.get(&key));
+                let rootfs = session.workspace().new_rootfs()?;
+                let image = session.images.get(&key);
                 let (progress, cancel) = (&*session.progress, &session.cancel);
                 images::unpack(
-                    &image,
+                    image,
                     &rootfs,
                     &session.fetcher,
                     &mut self.fingerprints,
@@ -108,17 +98,20 @@ impl Stage {
     }
 
     /// The base stage's rootfs itself when nobody else wants it, else a copy.
-    fn inherit(&mut self, base: StageId, session: &mut Session) -> Result<Arc<Rootfs>, BuildError> {
+    fn inherit(&mut self, base: StageId, session: &Session) -> Result<Arc<Rootfs>, BuildError> {
         let original = session.stage_rootfs(base)?;
-        if session.is_read_besides(base, self.id) {
-            let rootfs = session.new_rootfs()?;
+        let is_shared = session.is_read_besides(base, self.id);
+        let base = session.stage(base);
+        if is_shared {
+            let rootfs = session.workspace().new_rootfs()?;
             let warn = |text: &str| session.progress.event(Event::Warning(text));
-            let known = &session.stage(base).fingerprints;
+            let base = base.read();
             let to = (&*rootfs, &mut self.fingerprints);
-            crate::copy::copy_tree((&original, known), to, &session.cancel, &warn)?;
+            crate::copy::copy_tree((&original, &base.fingerprints), to, &session.cancel, &warn)?;
             return Ok(rootfs);
         }
-        let base = session.stage_mut(base);
+        // Nobody can begin to read it again: every other stage that needs it is built.
+        let mut base = base.write();
         self.index = base.index.take();
         self.fingerprints = std::mem::take(&mut base.fingerprints);
         self.reading = base.reading.take();
@@ -170,7 +163,7 @@ impl Stage {
         &mut self,
         changes: ChangeSet,
         step: (String, usize, usize),
-        session: &mut Session,
+        session: &Session,
     ) -> Result<Option<LayerJob>, BuildError> {
         let Some(rootfs) = self.rootfs.clone().filter(|_| !changes.is_empty()) else {
             return Ok(None);
@@ -194,7 +187,7 @@ impl Stage {
             what: "start a thread",
             source,
         })?;
-        session.track(&job);
+        session.layer_jobs.track(&job);
         self.reading = Some(reading);
         Ok(Some(job))
     }
@@ -205,5 +198,25 @@ impl Stage {
         self.index = None;
         self.fingerprints = Fingerprints::default();
         self.rootfs.take()
+    }
+}
+
+impl Lineage {
+    /// What a stage on `base` begins with.
+    fn of(base: &Base, session: &Session) -> Self {
+        match base {
+            Base::Scratch => Self::default(),
+            Base::Image(key) => {
+                let image = session.images.get(key);
+                let layers = image.manifest.value().layers.iter();
+                Self {
+                    additions: Vec::new(),
+                    base_layers: layers.map(|layer| (image.reference.clone(), layer.clone())).collect(),
+                    base_history: session.images.configs()[key.as_ref()].config.history.clone(),
+                    base_format: Some(image.manifest.value().format()),
+                }
+            }
+            Base::Stage(id) => session.stage(*id).read().lineage.clone(),
+        }
     }
 }

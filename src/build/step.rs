@@ -13,7 +13,7 @@ use super::process;
 use super::session::{Layering, Session};
 use super::stage::{Addition, Stage};
 use crate::copy::{self, CopyRequest, InlineFile};
-use crate::plan::{Archives, CopyFrom, CopySource, CopyStep, PlannedStage, StageId, Step, WorkdirStep};
+use crate::plan::{Archives, CopySource, CopyStep, PlannedStage, Step, WorkdirStep};
 use crate::progress::{Event, StepRef};
 use crate::rootfs::Rootfs;
 use crate::snapshot::{ChangeSet, Fingerprints};
@@ -23,7 +23,7 @@ pub(crate) fn run_all(
     stage: &mut Stage,
     planned: &PlannedStage,
     label: &str,
-    session: &mut Session,
+    session: &Session,
 ) -> Result<(), BuildError> {
     let of = planned.steps.len();
     let squashes =
@@ -49,7 +49,7 @@ pub(crate) fn run_all(
             took: started.elapsed(),
         });
         if let Some(history) = &step.history {
-            stage.additions.push(Addition {
+            stage.lineage.additions.push(Addition {
                 history: history.clone(),
                 layer,
                 created: Timestamp::now(),
@@ -62,20 +62,11 @@ pub(crate) fn run_all(
     Ok(())
 }
 
-/// Whether a stage copies from the stage `id`.
-pub(crate) fn copies_from(stage: &PlannedStage, id: StageId) -> bool {
-    let from = CopyFrom::Stage(id);
-    stage
-        .steps
-        .iter()
-        .any(|step| matches!(&step.step, Step::Copy(copy) if copy.from == from))
-}
-
 fn run_one(
     stage: &mut Stage,
     step: &Step,
     reference: StepRef<'_>,
-    session: &mut Session,
+    session: &Session,
 ) -> Result<Option<LayerJob>, BuildError> {
     let changes = match step {
         Step::Metadata => return Ok(None),
@@ -94,14 +85,14 @@ fn run_one(
 }
 
 /// For one layer a stage: everything is compared with the state before its first step.
-fn record_before(stage: &mut Stage, session: &mut Session) -> Result<(), BuildError> {
+fn record_before(stage: &mut Stage, session: &Session) -> Result<(), BuildError> {
     let rootfs = stage.rootfs(session)?;
     stage.index(&rootfs, session)?;
     Ok(())
 }
 
 /// Puts everything that the stage's steps changed into the layer of the last step that could change anything.
-fn squash(stage: &mut Stage, step: (String, usize, usize), session: &mut Session) -> Result<(), BuildError> {
+fn squash(stage: &mut Stage, step: (String, usize, usize), session: &Session) -> Result<(), BuildError> {
     let rootfs = stage.rootfs(session)?;
     let changes = stage
         .index(&rootfs, session)?
@@ -109,6 +100,7 @@ fn squash(stage: &mut Stage, step: (String, usize, usize), session: &mut Session
         .map_err(Problem::Snapshot)?;
     let job = stage.add_layer(changes, step, session)?;
     if let Some(last) = stage
+        .lineage
         .additions
         .iter_mut()
         .rev()
@@ -119,18 +111,9 @@ fn squash(stage: &mut Stage, step: (String, usize, usize), session: &mut Session
     Ok(())
 }
 
-fn run_copy(stage: &mut Stage, step: &CopyStep, session: &mut Session) -> Result<ChangeSet, BuildError> {
+fn run_copy(stage: &mut Stage, step: &CopyStep, session: &Session) -> Result<ChangeSet, BuildError> {
     let rootfs = stage.rootfs(session)?;
-    let tree = match &step.from {
-        CopyFrom::Context => None,
-        CopyFrom::Stage(id) => Some(session.stage_rootfs(*id)?),
-        CopyFrom::Image(key) => Some(session.image_rootfs(key)?),
-    };
-    let source = match (&tree, &session.context) {
-        (Some(tree), _) => copy::Source::Tree(tree),
-        (None, Some(context)) => copy::Source::Context(context),
-        (None, None) => unreachable!("the context is opened when a step copies from it"),
-    };
+    let tree = session.tree(&step.from)?;
     let chown = step
         .chown
         .as_ref()
@@ -139,7 +122,7 @@ fn run_copy(stage: &mut Stage, step: &CopyStep, session: &mut Session) -> Result
     let (paths, files) = operands(step);
     let archives = AddArchives::new(&*session.progress);
     let request = CopyRequest {
-        source,
+        source: tree.as_source(),
         paths: &paths,
         files: &files,
         destination: step.destination.as_bytes(),
@@ -166,7 +149,7 @@ fn run_copy(stage: &mut Stage, step: &CopyStep, session: &mut Session) -> Result
     note(stage, &rootfs, changes.build(), fingerprints, session)
 }
 
-fn run_workdir(stage: &mut Stage, step: &WorkdirStep, session: &mut Session) -> Result<ChangeSet, BuildError> {
+fn run_workdir(stage: &mut Stage, step: &WorkdirStep, session: &Session) -> Result<ChangeSet, BuildError> {
     let rootfs = stage.rootfs(session)?;
     let owner = match &step.owner {
         Some(owner) => Accounts::read(&rootfs)?.owner(owner)?,

@@ -126,18 +126,21 @@ impl PlannedStage {
         if let Base::Stage(id) = self.base {
             stages.push(id);
         }
-        for step in &self.steps {
-            if let Step::Copy(CopyStep {
-                from: CopyFrom::Stage(id),
-                ..
-            }) = &step.step
-            {
+        for from in self.steps.iter().flat_map(|step| step.step.sources()) {
+            if let CopyFrom::Stage(id) = from {
                 stages.push(*id);
             }
         }
         stages.sort_unstable();
         stages.dedup();
         stages
+    }
+
+    /// Whether a step reads files of the stage `id`; being built upon it is another matter.
+    #[must_use]
+    pub fn reads(&self, id: StageId) -> bool {
+        let from = CopyFrom::Stage(id);
+        self.steps.iter().any(|step| step.step.reads(&from))
     }
 }
 
@@ -167,6 +170,22 @@ pub enum Step {
     Workdir(WorkdirStep),
     /// Changes nothing but the config, which the plan knows already.
     Metadata,
+}
+
+impl Step {
+    /// The trees it reads from. Whoever must exist, be built or be fetched before the step is found here.
+    pub fn sources(&self) -> impl Iterator<Item = &CopyFrom> {
+        match self {
+            Self::Copy(copy) => Some(&copy.from).into_iter(),
+            Self::Run(_) | Self::Workdir(_) | Self::Metadata => None.into_iter(),
+        }
+    }
+
+    /// Whether it reads from a tree.
+    #[must_use]
+    pub fn reads(&self, from: &CopyFrom) -> bool {
+        self.sources().any(|source| source == from)
+    }
 }
 
 /// RUN.
