@@ -121,17 +121,10 @@ pub const fn choose_format(
 pub fn assemble(parts: Parts) -> Result<Image, ImageError> {
     let mut config = parts.config;
     let mut layers = parts.base_layers;
-    let fallback = parts
-        .additions
-        .iter()
-        .find(|addition| addition.layer.is_some())
-        .map(|addition| addition.created);
-    for addition in parts.additions {
-        let created = parts
-            .epoch
-            .unwrap_or_else(|| fallback.map_or(addition.created, |first| first.max(addition.created)));
+    let times = creation_times(&config.history, &parts.additions, parts.epoch);
+    for (addition, created) in parts.additions.into_iter().zip(times) {
         config.history.push(History {
-            created: Some(rfc3339(created)),
+            created,
             empty_layer: addition.layer.is_none(),
             ..addition.history
         });
@@ -140,7 +133,7 @@ pub fn assemble(parts: Parts) -> Result<Image, ImageError> {
             layers.push(layer.descriptor);
         }
     }
-    config.created = config.history.iter().rev().find_map(|entry| entry.created.clone());
+    config.created = last_created(&config.history).map(|created| clamp(created, parts.epoch));
     let layers = layers
         .into_iter()
         .map(|layer| relabel(layer, parts.format))
@@ -190,8 +183,33 @@ fn relabel(mut layer: Descriptor, format: ManifestFormat) -> Result<Descriptor, 
     Ok(layer)
 }
 
-fn rfc3339(time: Timestamp) -> String {
-    time.to_string()
+/// When each addition counts as made, as BuildKit has it: a layer when it was made; an entry without
+/// one like the entry before it, and those before the first new layer like that layer. Where there is
+/// no new layer nothing of today happened, so they are as old as the base.
+fn creation_times(base: &[History], additions: &[Addition], epoch: Option<Timestamp>) -> Vec<Option<String>> {
+    if let Some(epoch) = epoch {
+        return vec![Some(epoch.to_string()); additions.len()];
+    }
+    let made = |addition: &Addition| addition.layer.is_some().then(|| addition.created.to_string());
+    let mut last = additions.iter().find_map(made).or_else(|| last_created(base));
+    let mut times = Vec::new();
+    for addition in additions {
+        last = made(addition).or(last);
+        times.push(last.clone());
+    }
+    times
+}
+
+fn last_created(history: &[History]) -> Option<String> {
+    history.iter().rev().find_map(|entry| entry.created.clone())
+}
+
+/// The earlier of a base's time and the epoch; what is no time stays as it is.
+fn clamp(created: String, epoch: Option<Timestamp>) -> String {
+    match (created.parse::<Timestamp>(), epoch) {
+        (Ok(time), Some(epoch)) if time > epoch => epoch.to_string(),
+        _ => created,
+    }
 }
 
 #[cfg(test)]
@@ -204,6 +222,64 @@ mod tests {
         Layer {
             descriptor: Descriptor::new(media_type, digest, 1),
             diff_id: DiffId::new(digest),
+        }
+    }
+
+    /// A base history with one entry made in second 3, then additions: `L7` is a layer made in second 7, `-` has none.
+    fn times(base: bool, additions: &str, epoch: Option<i64>) -> (String, Option<String>) {
+        let mut additions_of_words = Vec::new();
+        for word in additions.split_whitespace() {
+            additions_of_words.push(match word.strip_prefix('L') {
+                Some(second) => addition("RUN x", Some(layer(word, MediaType::ImageLayer)), second.parse().unwrap()),
+                None => addition("ENV a=b", None, 99),
+            });
+        }
+        let mut parts = parts(additions_of_words);
+        parts.epoch = epoch.map(|second| Timestamp::from_second(second).unwrap());
+        if base {
+            parts.config.history.push(History {
+                created: Some("1970-01-01T00:00:03.5Z".to_owned()),
+                ..History::default()
+            });
+        }
+        let image = assemble(parts).unwrap();
+        let short = |created: &String| {
+            let seconds = created.trim_start_matches("1970-01-01T00:00:");
+            seconds.trim_end_matches('Z').trim_start_matches('0').to_owned()
+        };
+        let config = image.config.value();
+        let shown = |entry: &History| entry.created.as_ref().map_or("none".to_owned(), short);
+        let history: Vec<_> = config.history.iter().map(shown).collect();
+        (history.join(" "), config.created.as_ref().map(short))
+    }
+
+    #[test]
+    fn l399_l400_created_times() {
+        for (base, additions, history, created) in [
+            (true, "", "3.5", Some("3.5")),
+            (true, "- -", "3.5 3.5 3.5", Some("3.5")),
+            (true, "- L7 - L9 -", "3.5 7 7 7 9 9", Some("9")),
+            (false, "- L7 -", "7 7 7", Some("7")),
+            (false, "-", "none", None),
+            (false, "", "", None),
+        ] {
+            let expected = (history.to_owned(), created.map(str::to_owned));
+            assert_eq!(times(base, additions, None), expected, "{additions}");
+        }
+    }
+
+    #[test]
+    fn l401_an_epoch_dates_new_entries_and_limits_the_image() {
+        for (base, additions, epoch, history, created) in [
+            (true, "- L7 -", 5, "3.5 5 5 5", "5"),
+            (true, "- L7 -", 20, "3.5 20 20 20", "20"),
+            (true, "L7", 2, "3.5 2", "2"),
+            (true, "", 2, "3.5", "2"),
+            (true, "", 20, "3.5", "3.5"),
+            (false, "-", 5, "5", "5"),
+        ] {
+            let expected = (history.to_owned(), Some(created.to_owned()));
+            assert_eq!(times(base, additions, Some(epoch)), expected, "{additions} at {epoch}");
         }
     }
 

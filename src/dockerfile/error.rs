@@ -153,6 +153,9 @@ pub enum ParseProblem {
     /// SHELL in shell form.
     #[error("SHELL requires the arguments to be in JSON form")]
     ShellNotJson,
+    /// `VOLUME [""]`.
+    #[error("VOLUME specified can not be an empty string")]
+    EmptyVolume,
     /// `RUN []`.
     #[error("{keyword} in exec form requires at least one element")]
     EmptyExec {

@@ -472,14 +472,17 @@ fn parse_shell(operands: Operands<'_>) -> Result<Shell, FlagError> {
 
 fn parse_volume(operands: Operands<'_>) -> Result<Volume, FlagError> {
     let paths: Vec<Word> = match exec_form(operands.text).map_err(plain)? {
-        Form::Exec(paths) => paths.into_iter().map(Word::new).collect(),
+        Form::Exec(paths) => paths.iter().map(|path| Word::new(path.trim())).collect(),
         Form::Shell => split_blanks(operands.text).map(Word::new).collect(),
     };
     if paths.is_empty() {
         return Err(plain(ParseProblem::AtLeastOne { keyword: "VOLUME" }));
     }
     operands.flags.finish()?;
-    Ok(Volume { paths })
+    match paths.iter().any(|path| path.as_written().is_empty()) {
+        true => Err(plain(ParseProblem::EmptyVolume)),
+        false => Ok(Volume { paths }),
+    }
 }
 
 #[cfg(test)]
@@ -527,6 +530,8 @@ mod tests {
             ("ADD [\"a\"]", "ADD requires at least two arguments"),
             ("COPY [\"a\", 1]", "when using JSON array syntax"),
             ("VOLUME [null]", "when using JSON array syntax"),
+            ("VOLUME [\"\"]", "VOLUME specified can not be an empty string"),
+            ("VOLUME [\"/a\", \" \"]", "VOLUME specified can not be an empty string"),
             ("FROM", "FROM requires either one or three arguments"),
             ("FROM a XX b", "FROM requires either one or three arguments"),
             ("FROM a AS b c", "FROM requires either one or three arguments"),

@@ -155,16 +155,8 @@ const fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Members of a base image's config that describe how *it* was built and would lie about ours.
-const NOT_INHERITED: [&str; 7] = [
-    "container",
-    "container_config",
-    "docker_version",
-    "id",
-    "parent",
-    "moby.buildkit.buildinfo.v1",
-    "moby.buildkit.cache.v0",
-];
+/// What BuildKit's exporter says of a layer that nobody has described.
+const FILLER_COMMENT: &str = "buildkit.exporter.image.v0";
 
 /// Why a config cannot be built upon.
 #[derive(Debug, thiserror::Error)]
@@ -212,7 +204,9 @@ impl ImageConfig {
     }
 
     /// Prepares a base image's config for a build upon it: checks that diff IDs match `layers`,
-    /// gives every layer one history entry, and drops what describes the base's own making.
+    /// gives every layer one history entry, and drops, like BuildKit, the members that neither OCI
+    /// nor Docker's image specification know: what describes the base's own making is among them
+    /// (`container_config`, `docker_version`, BuildKit's cache), and would lie about ours.
     ///
     /// # Errors
     /// [`ConfigError::LayerCount`].
@@ -221,23 +215,30 @@ impl ImageConfig {
         if diff_ids != layers {
             return Err(ConfigError::LayerCount { diff_ids, layers });
         }
-        if self.history.iter().filter(|entry| !entry.empty_layer).count() != layers {
-            let filler = History {
-                comment: Some("imported layer".to_owned()),
-                ..History::default()
-            };
-            self.history = vec![filler; layers];
-        }
-        for member in NOT_INHERITED {
-            self.unknown.remove(member);
-        }
-        self.config.unknown.remove("Image");
+        self.match_history(layers);
+        self.unknown.clear();
+        self.config.unknown.clear();
         Ok(self)
+    }
+
+    /// Entries beyond the layers are said to have made none; layers beyond the entries get one.
+    fn match_history(&mut self, layers: usize) {
+        let mut described = 0;
+        for entry in self.history.iter_mut().filter(|entry| !entry.empty_layer) {
+            entry.empty_layer = described == layers;
+            described += usize::from(!entry.empty_layer);
+        }
+        let filler = History {
+            comment: Some(FILLER_COMMENT.to_owned()),
+            ..History::default()
+        };
+        self.history.extend(std::iter::repeat_n(filler, layers - described));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Digest;
     use super::*;
 
     const DOCKER: &str = r#"{
@@ -268,22 +269,56 @@ mod tests {
     #[test]
     fn a_base_loses_what_describes_its_own_making() {
         let base = ImageConfig::parse(DOCKER.as_bytes()).unwrap().into_base(1).unwrap();
-        assert!(!base.unknown.contains_key("container"));
-        assert!(!base.unknown.contains_key("docker_version"));
-        assert!(base.unknown.contains_key("bar"));
-        assert!(!base.config.unknown.contains_key("Image"));
+        let text = serde_json::to_value(&base).unwrap();
+        for pointer in [
+            "/container",
+            "/docker_version",
+            "/bar",
+            "/config/Image",
+            "/config/Tty",
+            "/config/foo",
+        ] {
+            assert_eq!(text.pointer(pointer), None, "{pointer}");
+        }
+        for pointer in ["/variant", "/config/Healthcheck", "/config/Shell", "/config/OnBuild", "/config/Volumes"] {
+            assert!(text.pointer(pointer).is_some(), "{pointer}");
+        }
     }
 
     #[test]
-    fn inconsistent_history_is_replaced_and_layers_must_match() {
+    fn inconsistent_history_is_mended_and_layers_must_match() {
         let parse = || ImageConfig::parse(DOCKER.as_bytes()).unwrap();
         assert!(matches!(
             parse().into_base(2),
             Err(ConfigError::LayerCount { diff_ids: 1, layers: 2 })
         ));
-        let mut config = parse();
-        config.history.truncate(0);
-        assert_eq!(config.into_base(1).unwrap().history.len(), 1);
+        let digest = Digest::of(b"layer");
+        let entry = |text: &str| History {
+            created_by: (!text.starts_with('-')).then(|| text.to_owned()),
+            empty_layer: text.starts_with('-'),
+            ..History::default()
+        };
+        // Entries without a layer begin with `-`, `?` is a filler.
+        for (layers, before, after) in [
+            (0, "", ""),
+            (2, "", "??"),
+            (2, "a-b", "a-b"),
+            (3, "-a", "-a??"),
+            (1, "a-bc", "a---"),
+            (0, "a", "-"),
+        ] {
+            let mut config = parse();
+            config.rootfs.diff_ids = vec![DiffId::new(digest); layers];
+            config.history = before.chars().map(|c| entry(&c.to_string())).collect();
+            let show = |entry: &History| match (entry.empty_layer, &entry.created_by) {
+                (true, _) => "-".to_owned(),
+                (false, Some(text)) => text.clone(),
+                (false, None) if entry.comment.as_deref() == Some(FILLER_COMMENT) => "?".to_owned(),
+                (false, None) => "!".to_owned(),
+            };
+            let history: String = config.into_base(layers).unwrap().history.iter().map(show).collect();
+            assert_eq!(history, after, "{before} on {layers} layers");
+        }
     }
 
     #[test]

@@ -178,6 +178,9 @@ pub enum PlanProblem {
         /// After expansion.
         signal: String,
     },
+    /// STOPSIGNAL for a platform that has none.
+    #[error("STOPSIGNAL is not supported for windows")]
+    SignalOnWindows,
     /// VOLUME of nothing.
     #[error("VOLUME specified can not be an empty string")]
     EmptyVolume,

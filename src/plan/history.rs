@@ -79,11 +79,18 @@ fn go_quote(text: &str) -> String {
             '\t' => quoted.push_str("\\t"),
             '\x0b' => quoted.push_str("\\v"),
             c if c < ' ' || c == '\x7f' => quoted += &format!("\\x{:02x}", u32::from(c)),
-            c if c.is_control() => quoted += &format!("\\u{:04x}", u32::from(c)),
-            c => quoted.push(c),
+            c if is_printable(c) => quoted.push(c),
+            c if u32::from(c) <= 0xffff => quoted += &format!("\\u{:04x}", u32::from(c)),
+            c => quoted += &format!("\\U{:08x}", u32::from(c)),
         }
     }
     quoted + "\""
+}
+
+/// Whether Go shows the character itself: no control, format or private character and no odd blank.
+fn is_printable(c: char) -> bool {
+    // Behind another character, `escape_debug` leaves combining marks alone, as Go does.
+    !format!("a{c}").escape_debug().to_string().contains("\\u{")
 }
 
 #[cfg(test)]
@@ -104,6 +111,13 @@ mod tests {
         );
         assert_eq!(quoted_list("CMD", &owned(&["a", "b"])), r#"CMD ["a" "b"]"#);
         assert_eq!(quoted_list("CMD", &owned(&["q\"\\\n\x01ä"])), r#"CMD ["q\"\\\n\x01ä"]"#);
+        for (text, quoted) in [
+            ("\u{7f}\u{80}\u{a0}\u{200b}", r#"\x7f\u0080\u00a0\u200b"#),
+            ("\u{e0001}", r#"\U000e0001"#),
+            ("e\u{301}'日", "e\u{301}'日"),
+        ] {
+            assert_eq!(quoted_list("CMD", &owned(&[text])), format!("CMD [\"{quoted}\"]"));
+        }
         assert_eq!(quoted_list("CMD", &[]), "CMD []");
         assert_eq!(
             plain_list("EXPOSE", &owned(&["80/tcp", "90/udp"])),

@@ -154,6 +154,9 @@ pub(super) fn shell(state: &mut StageState, argv: &[String]) -> Applied {
 
 pub(super) fn stopsignal(state: &mut StageState, signal: &Word, escape: Escape) -> Result<Applied, PlanProblem> {
     let signal = state.word(signal, escape)?;
+    if state.config.platform.os == "windows" {
+        return Err(PlanProblem::SignalOnWindows);
+    }
     signals::check(&signal)?;
     let created_by = format!("STOPSIGNAL {signal}");
     state.config.config.stop_signal = Some(signal);

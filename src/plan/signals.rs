@@ -14,7 +14,7 @@ pub(super) fn check(signal: &str) -> Result<(), PlanProblem> {
     let invalid = || PlanProblem::Signal {
         signal: signal.to_owned(),
     };
-    if let Ok(number) = signal.parse::<i32>() {
+    if let Ok(number) = signal.parse::<i64>() {
         return match number {
             0 => Err(invalid()),
             _ => Ok(()),

@@ -448,7 +448,6 @@ fn the_final_config() {
 fn mistakes() {
     for (text, message) in [
         ("FROM a\nLABEL $x=1", "LABEL names can not be blank"),
-        ("FROM a\nVOLUME [\"\"]", "VOLUME specified can not be an empty string"),
         ("FROM a\nVOLUME $x", "VOLUME specified can not be an empty string"),
         ("FROM a\nSTOPSIGNAL $x", "invalid signal: "),
         (
