@@ -230,7 +230,11 @@ mod tests {
         let mut additions_of_words = Vec::new();
         for word in additions.split_whitespace() {
             additions_of_words.push(match word.strip_prefix('L') {
-                Some(second) => addition("RUN x", Some(layer(word, MediaType::ImageLayer)), second.parse().unwrap()),
+                Some(second) => addition(
+                    "RUN x",
+                    Some(layer(word, MediaType::ImageLayer)),
+                    second.parse().unwrap(),
+                ),
                 None => addition("ENV a=b", None, 99),
             });
         }

@@ -280,7 +280,13 @@ mod tests {
         ] {
             assert_eq!(text.pointer(pointer), None, "{pointer}");
         }
-        for pointer in ["/variant", "/config/Healthcheck", "/config/Shell", "/config/OnBuild", "/config/Volumes"] {
+        for pointer in [
+            "/variant",
+            "/config/Healthcheck",
+            "/config/Shell",
+            "/config/OnBuild",
+            "/config/Volumes",
+        ] {
             assert!(text.pointer(pointer).is_some(), "{pointer}");
         }
     }
