@@ -53,6 +53,7 @@ impl Session {
                 let context = self.context.as_ref();
                 Tree::Context(context.expect("the context is opened when a step reads from it"))
             }
+            CopyFrom::Scratch => Tree::Rootfs(self.workspace().new_rootfs()?),
             CopyFrom::Stage(id) => Tree::Rootfs(self.stage_rootfs(*id)?),
             CopyFrom::Image(key) => Tree::Rootfs(self.image_rootfs(key)?),
         })

@@ -27,7 +27,8 @@ impl Mount {
     #[must_use]
     pub fn from(&self) -> Option<&str> {
         let field = self.fields.iter().rev().find(|field| field.key == "from")?;
-        Some(field.value.as_ref()?.as_written())
+        let value = field.value.as_ref()?.as_written();
+        Some(value).filter(|value| !value.is_empty())
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{Archives, Base, CopyFrom, CopySource, CopyStep, Plan, PlannedStage, PlannedStep, RunStep, Step};
+use super::{
+    Archives, Base, CopyFrom, CopySource, CopyStep, Mount, MountKind, Ownership, Plan, PlannedStage, PlannedStep,
+    RunStep, Step,
+};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,22 +71,71 @@ impl fmt::Display for RunStep {
         for entry in &self.proxy_env {
             writeln!(f, "       proxy {entry:?}")?;
         }
-        match &self.script {
-            Some(script) => writeln!(f, "       script {:?} {:?}", script.path, script.content),
-            None => Ok(()),
+        if let Some(script) = &self.script {
+            writeln!(f, "       script {:?} {:?}", script.path, script.content)?;
         }
+        for mount in &self.mounts {
+            writeln!(f, "       mount {mount}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for CopyFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Context => write!(f, "the context"),
+            Self::Scratch => write!(f, "scratch"),
+            Self::Stage(id) => write!(f, "stage {id}"),
+            Self::Image(image) => write!(f, "{image}"),
+        }
+    }
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            MountKind::Bind { from, source } => write!(f, "bind {source:?} of {from}")?,
+            MountKind::Cache(cache) => {
+                write!(
+                    f,
+                    "cache {:?} with {:?} of {}, {:?}",
+                    cache.id, cache.source, cache.from, cache.sharing
+                )?;
+                if let Some(ownership) = &cache.ownership {
+                    write!(f, ", {ownership}")?;
+                }
+            }
+            MountKind::Tmpfs { size: None } => write!(f, "tmpfs")?,
+            MountKind::Tmpfs { size: Some(size) } => write!(f, "tmpfs of {size} bytes")?,
+            MountKind::Secret(secret) => {
+                write!(f, "secret {:?}, {}", secret.id, secret.ownership)?;
+                if let Some(env) = &secret.env {
+                    write!(f, ", variable {env:?}")?;
+                }
+                write!(f, "{}", if secret.required { ", required" } else { "" })?;
+            }
+            MountKind::Ssh(ssh) => {
+                write!(f, "ssh agent {:?}, {}", ssh.id, ssh.ownership)?;
+                write!(f, "{}", if ssh.required { ", required" } else { "" })?;
+            }
+        }
+        if let Some(target) = &self.target {
+            write!(f, " on {target:?}")?;
+        }
+        write!(f, "{}", if self.read_only { " read-only" } else { "" })
+    }
+}
+
+impl fmt::Display for Ownership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{} mode {:o}", self.uid, self.gid, self.mode)
     }
 }
 
 impl fmt::Display for CopyStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "       copy from ")?;
-        match &self.from {
-            CopyFrom::Context => write!(f, "the context")?,
-            CopyFrom::Stage(id) => write!(f, "stage {id}")?,
-            CopyFrom::Image(image) => write!(f, "{image}")?,
-        }
-        write!(f, " to {:?}", self.destination)?;
+        write!(f, "       copy from {} to {:?}", self.from, self.destination)?;
         if let Some(owner) = &self.chown {
             write!(f, " owned by {owner}")?;
         }

@@ -1,5 +1,6 @@
 //! What keeps a Dockerfile from becoming a plan.
 
+use super::mount::MountProblem;
 use crate::diagnostic::Diagnostic;
 use crate::dockerfile::{Excerpt, ExpandError, Hint, ParseProblem};
 use crate::oci::{PlatformError, ReferenceError};
@@ -35,6 +36,15 @@ impl PlanError {
             excerpt: Some(Box::new(excerpt)),
             hint: None,
         }
+    }
+
+    /// Like [`Self::at`], with what the problem itself suggests.
+    pub(super) fn hinted(problem: PlanProblem, excerpt: &Excerpt) -> Self {
+        let hint = match &problem {
+            PlanProblem::Mount(mount) => mount.hint(),
+            _ => None,
+        };
+        Self::at(problem, excerpt.clone()).with_hint(hint)
     }
 
     pub(super) fn of_options(problem: PlanProblem) -> Self {
@@ -128,6 +138,17 @@ pub enum PlanProblem {
         /// What copies.
         stage: String,
     },
+    /// `from=` of a mount names a stage further down, or this one.
+    #[error("cannot mount from stage {source_stage:?} to {target:?}, stage needs to be defined before current command")]
+    LaterMount {
+        /// What is mounted.
+        source_stage: String,
+        /// Where, as given.
+        target: String,
+    },
+    /// `--mount` of something else.
+    #[error(transparent)]
+    Mount(#[from] MountProblem),
     /// A trigger of the base does not parse.
     #[error("ONBUILD trigger {trigger:?} of the base")]
     Trigger {

@@ -40,15 +40,16 @@ impl StepId {
     }
 
     /// The step that follows `self`. One that changes no file has the identity of the one before.
-    /// `source` stands for what a copy reads from other than the context.
-    pub(super) fn then(self, step: &Step, source: Option<Self>) -> Self {
+    /// `sources` stand for what it reads from other than the context.
+    pub(super) fn then(self, step: &Step, sources: impl IntoIterator<Item = Self>) -> Self {
         if matches!(step, Step::Metadata) {
             return self;
         }
         let mut encoder = Encoder::new();
         encoder.text(&self.to_string());
         encoder.text(&step.fingerprint().to_string());
-        encoder.list(source.iter(), |encoder, id| encoder.text(&id.to_string()));
+        let sources: Vec<Self> = sources.into_iter().collect();
+        encoder.list(sources.iter(), |encoder, id| encoder.text(&id.to_string()));
         Self(encoder.finish())
     }
 
@@ -77,7 +78,7 @@ impl Step {
                 encoder.text("copy");
                 encoder.text(match copy.from {
                     CopyFrom::Context => "context",
-                    CopyFrom::Stage(_) | CopyFrom::Image(_) => "rootfs",
+                    CopyFrom::Scratch | CopyFrom::Stage(_) | CopyFrom::Image(_) => "rootfs",
                 });
                 encoder.list(copy.sources.iter(), |encoder, source| match source {
                     CopySource::Path(path) => {
@@ -170,6 +171,9 @@ mod tests {
             cwd: "/".to_owned(),
             user: None,
             script: None,
+            mounts: Vec::new(),
+            network: super::super::Network::Default,
+            security: super::super::Security::Sandbox,
         }
     }
 

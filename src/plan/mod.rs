@@ -18,11 +18,13 @@ mod error;
 mod history;
 mod identity;
 mod metadata;
+mod mount;
 mod names;
 mod needs;
 mod outline;
 mod ports;
 mod signals;
+mod size;
 mod stage;
 mod steps;
 #[cfg(test)]
@@ -34,10 +36,13 @@ use std::fmt;
 pub use arguments::PlanOptions;
 pub use copy::{Owner, Principal};
 pub use error::{PlanError, PlanProblem};
+pub use mount::{CacheMount, Mount, MountKind, MountProblem, Ownership, SecretMount, Sharing, SshMount};
 pub use outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, outline};
+pub use size::parse_size;
 pub use steps::plan;
 
 use crate::dockerfile::Excerpt;
+pub use crate::dockerfile::{Network, Security};
 use crate::oci::{Digest, History, ImageConfig, Platform};
 use crate::rootfs::Chmod;
 
@@ -119,18 +124,15 @@ pub struct PlannedStage {
 }
 
 impl PlannedStage {
-    /// Stages this one needs: its base and the sources of its copies, each once, in order.
+    /// Stages this one needs: its base and those its steps read, each once, in order.
     #[must_use]
     pub fn dependencies(&self) -> Vec<StageId> {
         let mut stages = Vec::new();
         if let Base::Stage(id) = self.base {
             stages.push(id);
         }
-        for from in self.steps.iter().flat_map(|step| step.step.sources()) {
-            if let CopyFrom::Stage(id) = from {
-                stages.push(*id);
-            }
-        }
+        let sources = self.steps.iter().flat_map(|step| step.step.sources());
+        stages.extend(sources.filter_map(CopyFrom::stage));
         stages.sort_unstable();
         stages.dedup();
         stages
@@ -175,10 +177,12 @@ pub enum Step {
 impl Step {
     /// The trees it reads from. Whoever must exist, be built or be fetched before the step is found here.
     pub fn sources(&self) -> impl Iterator<Item = &CopyFrom> {
-        match self {
-            Self::Copy(copy) => Some(&copy.from).into_iter(),
-            Self::Run(_) | Self::Workdir(_) | Self::Metadata => None.into_iter(),
-        }
+        let (copy, mounts) = match self {
+            Self::Copy(copy) => (Some(&copy.from), [].iter()),
+            Self::Run(run) => (None, run.mounts.iter()),
+            Self::Workdir(_) | Self::Metadata => (None, [].iter()),
+        };
+        copy.into_iter().chain(mounts.filter_map(Mount::reads))
     }
 
     /// Whether it reads from a tree.
@@ -203,6 +207,12 @@ pub struct RunStep {
     pub user: Option<String>,
     /// A file to be shown read-only to the process.
     pub script: Option<ScriptFile>,
+    /// What is mounted for the length of the step; what lies above another mount comes first.
+    pub mounts: Vec<Mount>,
+    /// What network it sees.
+    pub network: Network,
+    /// What it may do.
+    pub security: Security,
 }
 
 /// The body of a `RUN <<EOF` that starts with `#!`: a file with mode 0755 for the length of the step.
@@ -231,15 +241,28 @@ pub struct CopyStep {
     pub archives: Archives,
 }
 
-/// Where a copy reads from.
+/// Where a copy or a mount reads from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CopyFrom {
     /// The build context.
     Context,
+    /// Nothing: the name `scratch`.
+    Scratch,
     /// Another stage's rootfs.
     Stage(StageId),
     /// An image's rootfs.
     Image(Box<ImageKey>),
+}
+
+impl CopyFrom {
+    /// The stage, if it is one.
+    #[must_use]
+    pub const fn stage(&self) -> Option<StageId> {
+        match self {
+            Self::Stage(id) => Some(*id),
+            Self::Context | Self::Scratch | Self::Image(_) => None,
+        }
+    }
 }
 
 /// One source of a copy.

@@ -56,8 +56,22 @@ impl StageNames {
                 Ok(_) | Err(_) => Err(at(PlanProblem::StageIndex { index })),
             };
         }
+        self.resolve_named_source(name, platform, excerpt)
+    }
+
+    /// What `from=` of a mount means: a stage, else an image. A number is a name like others.
+    pub(super) fn resolve_named_source(
+        &self,
+        name: &str,
+        platform: &Platform,
+        excerpt: &Excerpt,
+    ) -> Result<CopyFrom, PlanError> {
+        let at = |problem| PlanError::at(problem, excerpt.clone());
         if let Some(stage) = self.last(name) {
             return Ok(CopyFrom::Stage(stage));
+        }
+        if name == "scratch" {
+            return Ok(CopyFrom::Scratch);
         }
         match name.parse() {
             Ok(reference) => Ok(CopyFrom::Image(Box::new(ImageKey {

@@ -28,10 +28,8 @@ pub(super) fn of_target(outline: &Outline, configs: &BaseConfigs) -> Result<Need
         if let Base::Stage(base) = stage.base {
             open.push(base);
         }
-        open.extend(triggers.iter().chain(&stage.steps).filter_map(|step| match step.from {
-            CopyFrom::Stage(source) => Some(source),
-            CopyFrom::Context | CopyFrom::Image(_) => None,
-        }));
+        let reads = triggers.iter().chain(&stage.steps).flat_map(|step| &step.reads);
+        open.extend(reads.filter_map(CopyFrom::stage));
         stages.insert(id, triggers);
     }
     let images = needed_images(outline, &stages);
@@ -93,8 +91,10 @@ fn needed_images(outline: &Outline, stages: &BTreeMap<StageId, Vec<OutlinedStep>
             add(image, ImageUse::Base, &stage.excerpt);
         }
         for step in triggers.iter().chain(&stage.steps) {
-            if let CopyFrom::Image(image) = &step.from {
-                add(image, ImageUse::Source, &step.excerpt);
+            for from in &step.reads {
+                if let CopyFrom::Image(image) = from {
+                    add(image, ImageUse::Source, &step.excerpt);
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Global arguments, names of stages and images, and which of them the target needs.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use super::environment::{Variables, expand_word, global_scope};
@@ -7,7 +8,7 @@ use super::error::PlanProblem;
 use super::names::StageNames;
 use super::needs::{self, Needs};
 use super::{BaseConfigs, CopyFrom, PlanError, PlanOptions, StageId};
-use crate::dockerfile::{Copy, Dockerfile, Escape, Excerpt, From, Instruction, StageSource, Statement, Word};
+use crate::dockerfile::{Copy, Dockerfile, Escape, Excerpt, From, Instruction, Mount, StageSource, Statement, Word};
 use crate::oci::{Platform, Reference};
 
 /// An image for a platform.
@@ -41,7 +42,7 @@ pub struct ImageNeed {
 pub enum ImageUse {
     /// FROM: config and layers.
     Base,
-    /// `COPY --from`: layers only.
+    /// `COPY --from` and mounts: layers only.
     Source,
 }
 
@@ -78,13 +79,14 @@ pub(super) struct OutlinedStage {
     pub(super) steps: Vec<OutlinedStep>,
 }
 
-/// An instruction whose `--from` is resolved.
+/// An instruction whose `--from` and `from=` are resolved.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct OutlinedStep {
     pub(super) statement: Statement,
     pub(super) excerpt: Excerpt,
-    /// Where a COPY or ADD reads from; the context for everything else.
-    pub(super) from: CopyFrom,
+    /// What it reads from, in the order in which it names them: one for a COPY or ADD, one for each
+    /// mount of a RUN that names one.
+    pub(super) reads: Vec<CopyFrom>,
 }
 
 impl Outline {
@@ -162,16 +164,23 @@ impl Outline {
     /// Resolves the names an instruction uses. Stages further down are found too: the order is
     /// checked when the whole file is known, since a cycle is the better explanation.
     pub(super) fn resolve_step(&self, statement: Statement, excerpt: Excerpt) -> Result<OutlinedStep, PlanError> {
-        let mut from = CopyFrom::Context;
-        if let Instruction::Copy(Copy { from: Some(name), .. }) = &statement.instruction {
-            from = self
-                .names
-                .resolve_source(name, &self.options.target_platform, &excerpt)?;
-        }
+        let platform = &self.options.target_platform;
+        let reads = match &statement.instruction {
+            Instruction::Copy(Copy { from: Some(name), .. }) => {
+                vec![self.names.resolve_source(name, platform, &excerpt)?]
+            }
+            Instruction::Copy(_) | Instruction::Add(_) => vec![CopyFrom::Context],
+            Instruction::Run(run) => {
+                let names = run.mounts.iter().filter_map(Mount::from);
+                let resolve = |name| self.names.resolve_named_source(name, platform, &excerpt);
+                names.map(resolve).collect::<Result<_, _>>()?
+            }
+            _ => Vec::new(),
+        };
         Ok(OutlinedStep {
             statement,
             excerpt,
-            from,
+            reads,
         })
     }
 
@@ -234,31 +243,39 @@ impl Outline {
     }
 
     pub(super) fn check_earlier(&self, stage: StageId, step: &OutlinedStep) -> Result<(), PlanError> {
-        match step.from {
-            CopyFrom::Stage(source) if source == stage => {
-                let stage = self.names.display(stage);
-                Err(PlanError::at(PlanProblem::Circular { stage }, step.excerpt.clone()))
-            }
-            CopyFrom::Stage(source) if source > stage => {
-                let problem = PlanProblem::LaterStage {
+        if matches!(step.statement.instruction, Instruction::Run(_)) {
+            // The error names the target, which is known when the stage is planned.
+            return Ok(());
+        }
+        for source in step.reads.iter().filter_map(CopyFrom::stage) {
+            let problem = match source.cmp(&stage) {
+                Ordering::Less => continue,
+                Ordering::Equal => PlanProblem::Circular {
+                    stage: self.names.display(stage),
+                },
+                Ordering::Greater => PlanProblem::LaterStage {
                     source_stage: self.names.display(source),
                     stage: self.names.display(stage),
-                };
-                Err(PlanError::at(problem, step.excerpt.clone()))
-            }
-            CopyFrom::Stage(_) | CopyFrom::Context | CopyFrom::Image(_) => Ok(()),
+                },
+            };
+            return Err(PlanError::at(problem, step.excerpt.clone()));
         }
+        Ok(())
     }
 
-    /// A copy that closes a circle. Circles need an edge to a later stage, so one search from the
+    /// A copy or mount that closes a circle. Circles need an edge to a later stage, so one search from the
     /// source of each such edge back to its stage finds them all.
     fn find_cycle(&self) -> Option<(StageId, &OutlinedStep)> {
         for (number, stage) in self.stages.iter().enumerate() {
             for step in &stage.steps {
-                if let CopyFrom::Stage(source) = step.from
-                    && source.0 >= number
-                    && self.reaches(source, StageId(number))
-                {
+                let is_run = matches!(step.statement.instruction, Instruction::Run(_));
+                let closes = |source: StageId| match source.0.cmp(&number) {
+                    Ordering::Less => false,
+                    // A mount of the own stage is explained as one of a stage that is not there yet.
+                    Ordering::Equal => !is_run,
+                    Ordering::Greater => self.reaches(source, StageId(number)),
+                };
+                if step.reads.iter().filter_map(CopyFrom::stage).any(closes) {
                     return Some((StageId(number), step));
                 }
             }
@@ -280,11 +297,8 @@ impl Outline {
             if let Base::Stage(base) = stage.base {
                 open.push(base);
             }
-            for step in &stage.steps {
-                if let CopyFrom::Stage(source) = step.from {
-                    open.push(source);
-                }
-            }
+            let reads = stage.steps.iter().flat_map(|step| &step.reads);
+            open.extend(reads.filter_map(CopyFrom::stage));
         }
         false
     }

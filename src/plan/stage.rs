@@ -3,8 +3,11 @@
 use super::copy::{Owner, SourceKind, destination, resolve_path, source_kind};
 use super::environment::{Environment, ensure_path};
 use super::error::PlanProblem;
+use super::mount::{self, Mount, MountKind, Surroundings};
 use super::outline::OutlinedStep;
-use super::{Archives, CopySource, CopyStep, Outline, RunStep, ScriptFile, Step, WorkdirStep, history, metadata};
+use super::{
+    Archives, CopyFrom, CopySource, CopyStep, Outline, RunStep, ScriptFile, Step, WorkdirStep, history, metadata,
+};
 use crate::dockerfile::{
     Add, Arg, Command, Copy, Escape, Heredoc, Instruction, Network, Quoting, Run, RunCommand, Security, Source,
     Transfer, Word, Workdir,
@@ -56,7 +59,7 @@ impl StageState {
     pub(super) fn apply(&mut self, outlined: &OutlinedStep, outline: &Outline) -> Result<Applied, PlanProblem> {
         let escape = outline.escape;
         match &outlined.statement.instruction {
-            Instruction::Run(run) => self.run(run, outline),
+            Instruction::Run(run) => self.run(run, outlined, outline),
             Instruction::Copy(copy) => self.copy(copy, outlined, escape),
             Instruction::Add(add) => self.add(add, outlined, escape),
             Instruction::Workdir(workdir) => self.workdir(workdir, escape),
@@ -104,7 +107,8 @@ impl StageState {
         }
     }
 
-    fn run(&self, run: &Run, outline: &Outline) -> Result<Applied, PlanProblem> {
+    fn run(&self, run: &Run, outlined: &OutlinedStep, outline: &Outline) -> Result<Applied, PlanProblem> {
+        let mounts = self.mounts(run, outlined, outline)?;
         check_supported(run)?;
         let (command, script) = match &run.command {
             RunCommand::Line(command) => (command.clone(), None),
@@ -119,8 +123,31 @@ impl StageState {
             cwd: self.cwd(),
             user: self.config.config.user.clone(),
             script,
+            mounts,
+            network: run.network,
+            security: run.security,
         };
         Ok((Step::Run(step), Some(history)))
+    }
+
+    fn mounts(&self, run: &Run, outlined: &OutlinedStep, outline: &Outline) -> Result<Vec<Mount>, PlanProblem> {
+        let cwd = self.cwd();
+        let mut named = outlined.reads.iter();
+        let mut mounts: Vec<Mount> = Vec::new();
+        for written in &run.mounts {
+            let around = Surroundings {
+                cwd: &cwd,
+                cache_namespace: outline.options.build_arg("BUILDKIT_CACHE_MOUNT_NS").unwrap_or_default(),
+                from: written.from().and_then(|_| named.next()),
+                ssh_before: mounts
+                    .iter()
+                    .filter(|mount| matches!(mount.kind, MountKind::Ssh(_)))
+                    .count(),
+            };
+            mounts.push(Mount::plan(written, around, |word| self.word(word, outline.escape))?);
+        }
+        mount::sort(&mut mounts);
+        Ok(mounts)
     }
 
     /// A heredoc that is the whole command goes to the shell, unless it names its interpreter.
@@ -207,7 +234,7 @@ impl StageState {
         Ok(PlannedTransfer {
             created_by: created_by(keyword, &chown, &chmod, &sources, &written),
             step: CopyStep {
-                from: outlined.from.clone(),
+                from: outlined.reads.first().cloned().unwrap_or(CopyFrom::Context),
                 sources,
                 destination: destination(&self.cwd(), &written),
                 chown: Owner::parse(&chown),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::error::PlanProblem;
 use super::needs;
 use super::outline::OutlinedStep;
 use super::stage::StageState;
 use super::{
     Base, BaseConfigs, CopyFrom, ImageUse, Outline, Plan, PlanError, PlannedStage, PlannedStep, Planning, StageId,
-    StepId,
+    Step, StepId,
 };
 use crate::oci::ImageConfig;
 
@@ -58,8 +59,10 @@ impl Planner<'_> {
         for outlined in triggers.iter().chain(&stage.steps) {
             let (step, history) = state
                 .apply(outlined, self.outline)
+                .map_err(|problem| PlanError::hinted(problem, &outlined.excerpt))?;
+            self.check_mounts(id, &step)
                 .map_err(|problem| PlanError::at(problem, outlined.excerpt.clone()))?;
-            last = last.then(&step, self.last_step_of(&outlined.from));
+            last = last.then(&step, step.sources().filter_map(|from| self.last_step_of(from)));
             state.config.history.extend(history.clone());
             steps.push(PlannedStep {
                 id: last,
@@ -101,11 +104,29 @@ impl Planner<'_> {
         }
     }
 
+    /// A mount may show earlier stages only.
+    fn check_mounts(&self, id: StageId, step: &Step) -> Result<(), PlanProblem> {
+        let Step::Run(run) = step else {
+            return Ok(());
+        };
+        for mount in &run.mounts {
+            if let Some(source) = mount.reads().and_then(CopyFrom::stage)
+                && source >= id
+            {
+                return Err(PlanProblem::LaterMount {
+                    source_stage: self.outline.names.display(source),
+                    target: mount.written_target.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn last_step_of(&self, from: &CopyFrom) -> Option<StepId> {
         match from {
             CopyFrom::Stage(id) => self.ended.get(id).map(|(_, last)| *last),
             CopyFrom::Image(image) => Some(StepId::of_source(image)),
-            CopyFrom::Context => None,
+            CopyFrom::Context | CopyFrom::Scratch => None,
         }
     }
 }
