@@ -3,7 +3,8 @@
 //! ```text
 //! error: RUN exited with code 127
 //!   Dockerfile:7 (stage "build")
-//!     7 | RUN mak all
+//!       6 | COPY . .
+//!   >>> 7 | RUN mak all
 //!   = /bin/sh: mak: not found
 //! hint: the base image has no `mak`; install it in an earlier RUN
 //! ```
@@ -165,7 +166,7 @@ mod tests {
             excerpt: Some(excerpt),
             details,
         };
-        let expected = "error: RUN exited with code 127\n  Dockerfile:1 (stage \"build\")\n    1 | RUN mak all\n  \
+        let expected = "error: RUN exited with code 127\n  Dockerfile:1 (stage \"build\")\n  >>> 1 | RUN mak all\n  \
                         = /bin/sh: mak: not found\nhint: try\n";
         assert_eq!(render(&error), expected);
     }

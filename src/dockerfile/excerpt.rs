@@ -34,17 +34,27 @@ pub struct SourceText {
 ///
 /// ```text
 ///   Dockerfile:7
-///     7 | RUN mak all
+///       6 | COPY . .
+///   >>> 7 | RUN mak all
+///       8 |
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Excerpt {
     name: Arc<str>,
     span: Span,
     lines: Vec<String>,
+    /// The line before the span, if there is one.
+    before: Option<String>,
+    /// The line behind the span, if there is one.
+    after: Option<String>,
 }
 
-/// A heredoc may be thousands of lines long; the mistake is nearly always at its head.
-const SHOWN_LINES: usize = 8;
+/// Stands before the lines that are meant.
+const MARK: &str = ">>>";
+
+/// An instruction is shown whole; a heredoc may be thousands of lines long, with the mistake nearly always at its head.
+const SHOWN_LINES: usize = 30;
+const SHOWN_CHARACTERS: usize = 400;
 
 impl Span {
     /// A single line.
@@ -81,11 +91,21 @@ impl SourceText {
         let first = (span.first as usize).saturating_sub(1).min(self.lines.len());
         let last = (span.last as usize).clamp(first, self.lines.len());
         let shown = self.lines[first..last].iter().take(SHOWN_LINES);
+        let neighbour = |index: Option<usize>| index.and_then(|index| self.lines.get(index)).cloned();
         Excerpt {
             name: Arc::clone(&self.name),
             span,
             lines: shown.cloned().collect(),
+            before: neighbour(first.checked_sub(1)),
+            after: neighbour(Some(last)),
         }
+    }
+
+    /// All lines of the file, for what is wrong with it as a whole.
+    #[must_use]
+    pub fn whole(&self) -> Excerpt {
+        let last = u32::try_from(self.lines.len()).unwrap_or(u32::MAX).max(1);
+        self.excerpt(Span { first: 1, last })
     }
 }
 
@@ -127,18 +147,40 @@ impl Excerpt {
         if let Some(stage) = stage {
             write!(f, " (stage \"{}\")", Printable(stage))?;
         }
-        let width = self.span.last.to_string().len();
-        for (number, line) in (self.span.first..).zip(&self.lines) {
-            write!(f, "\n    {number:width$} | {}", Printable(line))?;
-        }
         let total = self.span.last.saturating_sub(self.span.first) as usize + 1;
         let hidden = total.saturating_sub(self.lines.len());
-        match hidden {
-            0 => Ok(()),
-            _ if self.lines.is_empty() => Ok(()),
-            1 => write!(f, "\n    {:width$} | (1 more line)", ""),
-            more => write!(f, "\n    {:width$} | ({more} more lines)", ""),
+        if self.lines.is_empty() {
+            return Ok(());
         }
+        let below = self.after.as_ref().map(|text| (self.span.last.saturating_add(1), text));
+        let width = below.map_or(self.span.last, |(number, _)| number).to_string().len();
+        let mut line = |mark: &str, number: &dyn fmt::Display, text: &dyn fmt::Display| {
+            let shown = format!("  {mark:3} {number:>width$} | {text}");
+            write!(f, "\n{}", shown.trim_end())
+        };
+        if let Some(before) = &self.before {
+            line("", &self.span.first.saturating_sub(1), &Printable(cut(before)))?;
+        }
+        for (number, text) in (self.span.first..).zip(&self.lines) {
+            line(MARK, &number, &Printable(cut(text)))?;
+        }
+        match hidden {
+            0 => {}
+            1 => line(MARK, &"", &"(1 more line)")?,
+            more => line(MARK, &"", &format_args!("({more} more lines)"))?,
+        }
+        if let Some((number, text)) = below {
+            line("", &number, &Printable(cut(text)))?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of a line that is shown: a line may have 64 KiB.
+fn cut(line: &str) -> &str {
+    match line.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => &line[..end],
+        None => line,
     }
 }
 
@@ -169,22 +211,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_the_lines_of_the_span() {
-        let source = SourceText::new("Dockerfile", b"FROM a\nRUN x \\\n  y\nCMD z\n");
+    fn shows_the_lines_of_the_span_marked_between_their_neighbours() {
+        let source = SourceText::new("Dockerfile", b"FROM a\nRUN x \\\n  y\n\nCMD z\n");
+        let shown = |first, last| source.excerpt(Span { first, last }).to_string();
         assert_eq!(
-            source.excerpt(Span { first: 2, last: 3 }).to_string(),
-            "  Dockerfile:2\n    2 | RUN x \\\n    3 |   y"
+            shown(2, 3),
+            "  Dockerfile:2\n      1 | FROM a\n  >>> 2 | RUN x \\\n  >>> 3 |   y\n      4 |"
+        );
+        assert_eq!(shown(1, 1), "  Dockerfile:1\n  >>> 1 | FROM a\n      2 | RUN x \\");
+        assert_eq!(shown(5, 5), "  Dockerfile:5\n      4 |\n  >>> 5 | CMD z");
+    }
+
+    #[test]
+    fn instructions_are_shown_whole_and_long_heredocs_cut() {
+        let text: String = (1..=200).map(|n| format!("l{n}\n")).collect();
+        let source = SourceText::new("f", text.as_bytes());
+        let shown = source.excerpt(Span { first: 8, last: 37 }).to_string();
+        assert!(shown.ends_with("  >>> 37 | l37\n      38 | l38"), "{shown}");
+        let shown = source.excerpt(Span { first: 8, last: 99 }).to_string();
+        assert!(shown.contains("\n        7 | l7\n  >>>   8 | l8\n"), "{shown}");
+        assert!(
+            shown.ends_with("  >>>  37 | l37\n  >>>     | (62 more lines)\n      100 | l100"),
+            "{shown}"
         );
     }
 
     #[test]
-    fn long_spans_are_cut_and_numbers_aligned() {
-        let text: String = (1..=20).map(|n| format!("l{n}\n")).collect();
-        let shown = SourceText::new("f", text.as_bytes())
-            .excerpt(Span { first: 8, last: 20 })
-            .to_string();
-        assert!(shown.contains("\n     8 | l8\n     9 | l9\n    10 | l10\n"), "{shown}");
-        assert!(shown.ends_with("(5 more lines)"), "{shown}");
+    fn the_whole_of_a_file() {
+        let whole = |text: &[u8]| SourceText::new("f", text).whole().to_string();
+        assert_eq!(whole(b"# a\n\n"), "  f:1\n  >>> 1 | # a\n  >>> 2 |");
+        assert_eq!(whole(b""), "  f:1");
     }
 
     #[test]

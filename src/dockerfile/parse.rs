@@ -47,7 +47,10 @@ impl Mistake {
     fn located_in(self, source: &SourceText) -> ParseError {
         ParseError {
             problem: self.problem,
-            excerpt: self.span.map(|span| Box::new(source.excerpt(span))),
+            excerpt: Some(Box::new(match self.span {
+                Some(span) => source.excerpt(span),
+                None => source.whole(),
+            })),
             hint: self.hint,
         }
     }
