@@ -179,6 +179,25 @@ pub enum Problem {
         #[source]
         source: io::Error,
     },
+    /// A named context cannot be read.
+    #[error("open the build context {name} ({})", path.display())]
+    NamedContext {
+        /// Its name.
+        name: String,
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A named context of a kind that cannot be fetched.
+    #[error("the build context {name} ({value}) is of a kind that is not implemented yet")]
+    UnsupportedContext {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
     /// The ignore file is none.
     #[error(transparent)]
     Ignore(#[from] crate::context::IgnoreError),

@@ -8,7 +8,7 @@ use super::fetch::Fetcher;
 use crate::cancel::Cancel;
 use crate::layer::{Applier, LayerKind, Limits};
 use crate::oci::{DiffId, MediaTypeExt as _};
-use crate::plan::{BaseConfig, BaseConfigs, ImageKey, ImageNeed};
+use crate::plan::{BaseConfig, BaseConfigs, ImageKey, ImageNeed, ImageSource};
 use crate::progress::{Event, Progress};
 use crate::registry::{Client, ResolvedImage};
 use crate::rootfs::Rootfs;
@@ -31,20 +31,14 @@ impl Images {
         let answers: Vec<_> = std::thread::scope(|scope| {
             let ask = |need: &&ImageNeed| {
                 let image = need.image.clone();
-                scope.spawn(move || client.resolve(&image.reference, &image.platform))
+                scope.spawn(move || resolve(&image, client))
             };
             let asked: Vec<_> = missing.values().map(ask).collect();
             asked.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
         });
         for (need, answer) in missing.into_values().zip(answers) {
-            let reference = &need.image.reference;
             let answer = answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let image = answer
-                .map_err(|source| Problem::Resolve {
-                    reference: reference.clone(),
-                    source,
-                })
-                .map_err(|problem| BuildError::new(problem).at_excerpt(&need.excerpt))?;
+            let image = answer.map_err(|error| error.at_excerpt(&need.excerpt))?;
             self.add(&need.image, image)
                 .map_err(|error| error.at_excerpt(&need.excerpt))?;
         }
@@ -58,7 +52,7 @@ impl Images {
             .clone()
             .into_base(layers)
             .map_err(|source| Problem::BaseConfig {
-                reference: key.reference.clone(),
+                reference: image.reference.clone(),
                 source,
             })?;
         self.configs.insert(
@@ -85,6 +79,21 @@ impl Images {
         self.resolved
             .get(key)
             .expect("planning resolved every image that a stage needs")
+    }
+}
+
+fn resolve(image: &ImageKey, client: &Client) -> Result<ResolvedImage, BuildError> {
+    match &image.source {
+        ImageSource::Registry(reference) => client.resolve(reference, &image.platform).map_err(|source| {
+            BuildError::new(Problem::Resolve {
+                reference: reference.clone(),
+                source,
+            })
+        }),
+        ImageSource::Layout(layout) => Err(BuildError::new(Problem::UnsupportedContext {
+            name: layout.path.display().to_string(),
+            value: layout.to_string(),
+        })),
     }
 }
 

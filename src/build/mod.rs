@@ -11,6 +11,7 @@
 mod accounts;
 mod archive;
 mod connect;
+mod contexts;
 mod error;
 mod fetch;
 mod images;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use contexts::NamedTrees;
 pub use error::{BuildError, Problem};
 use fetch::Fetcher;
 use images::Images;
@@ -102,6 +104,7 @@ fn plan_options(request: &BuildRequest) -> PlanOptions {
         target_platform: request.platform.clone().unwrap_or_else(Platform::host),
         build_platform: Platform::host(),
         labels: own(&request.labels),
+        contexts: request.contexts.clone(),
     }
 }
 
@@ -150,6 +153,7 @@ fn open_session(
         .and_then(|dir| dir.begin(&**progress))
         .map_err(state)?;
     let blobs = directory.blobs().map_err(state)?;
+    let named_trees = NamedTrees::open(&plan)?;
     let threads = |source| Problem::System {
         what: "start the transfer threads",
         source,
@@ -171,6 +175,7 @@ fn open_session(
         workspace: Some(Workspace::new(directory)),
         isolation,
         context,
+        named_trees,
         layer_options: layer_options(request)?,
         layering: if request.image.single_snapshot {
             Layering::PerStage

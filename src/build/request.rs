@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::oci::{ManifestFormat, Platform, Reference};
+use crate::plan::NamedContexts;
 use crate::run::IsolationChoice;
 
 /// Everything one build needs to know.
@@ -22,6 +23,8 @@ pub struct BuildRequest {
     pub context: PathBuf,
     /// Values for ARG, by name. An empty value overrides a default; an absent name does not.
     pub build_args: BTreeMap<String, String>,
+    /// Trees and images by the names that FROM and `--from` use for them.
+    pub contexts: NamedContexts,
     /// Stages to build, by name or number. The first is exported, the others are only built; empty means the last stage.
     pub targets: Vec<String>,
     /// The platform to build for; `None` is the machine's own.

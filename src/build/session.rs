@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::contexts::NamedTrees;
 use super::error::BuildError;
 use super::fetch::Fetcher;
 use super::images::{self, Images};
@@ -37,6 +38,7 @@ pub(crate) struct Session {
     pub(crate) isolation: Option<Arc<dyn Isolation>>,
     /// `None` when no step reads it.
     pub(crate) context: Option<BuildContext>,
+    pub(crate) named_trees: NamedTrees,
     pub(crate) layer_options: LayerOptions,
     pub(crate) layering: Layering,
     pub(crate) progress: Arc<dyn Progress>,
@@ -156,7 +158,7 @@ impl Session {
         let label = stage_label(planned);
         let base = match &planned.base {
             Base::Scratch => "scratch".to_owned(),
-            Base::Image(key) => key.reference.to_string(),
+            Base::Image(key) => key.source.to_string(),
             Base::Stage(id) => self.plan.stage(*id).map_or_else(|| id.to_string(), stage_label),
         };
         self.progress.event(Event::StageStart {

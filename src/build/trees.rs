@@ -15,7 +15,7 @@ use crate::snapshot::Fingerprints;
 /// A tree to read from, alive as long as this value.
 #[derive(Debug)]
 pub(crate) enum Tree<'s> {
-    /// What the user handed in.
+    /// What the user handed in, the build context or a named one.
     Context(&'s BuildContext),
     /// The files of a stage or an image.
     Rootfs(Arc<Rootfs>),
@@ -56,6 +56,7 @@ impl Session {
             CopyFrom::Scratch => Tree::Rootfs(self.workspace().new_rootfs()?),
             CopyFrom::Stage(id) => Tree::Rootfs(self.stage_rootfs(*id)?),
             CopyFrom::Image(key) => Tree::Rootfs(self.image_rootfs(key)?),
+            CopyFrom::Tree(tree) => Tree::Context(self.named_trees.get(tree)),
         })
     }
 

@@ -80,6 +80,11 @@ pub(super) struct Input {
     #[arg(long, value_name = "KEY[=VALUE]")]
     pub(super) build_arg: Vec<String>,
 
+    /// What FROM NAME and --from=NAME mean, a stage of that name included: a directory, docker-image://REF,
+    /// oci-layout://DIR@DIGEST, or a git or http(s) URL
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) build_context: Vec<String>,
+
     /// Stage to build, by name or number; of several, the first is exported [default: the last stage]
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(super) target: Vec<String>,

@@ -93,7 +93,7 @@ fn local_context<'a>(given: &'a str, bucket: Option<&str>) -> Result<&'a str, Pr
 }
 
 /// The address without what may be a user's name and password.
-fn without_password(address: &str) -> String {
+pub(super) fn without_password(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else {
         return address.to_owned();
     };

@@ -14,6 +14,7 @@ use super::registry_options;
 use super::value::{Int, KeyValue, Switch};
 use crate::build::request::{BuildRequest, ImageOptions, LayerCompression, Outputs};
 use crate::oci::{ManifestFormat, Platform, Reference};
+use crate::plan::NamedContexts;
 use crate::run::IsolationChoice;
 
 /// State directory of root.
@@ -55,6 +56,7 @@ impl Conversion<'_> {
         self.check_combinations(&outputs, &image);
         let mut build_args = self.build_args(&cli.input.build_arg);
         let source_date_epoch = self.source_date_epoch(&mut build_args);
+        let contexts = self.contexts(&cli.input.build_context);
         let platform = self.noted(cli.input.custom_platform.as_deref().map(parse_platform).transpose());
         let registry = registry_options::convert(&cli.registry, self.environment, &mut self.problems);
         let state_dir = self.state_dir(cli);
@@ -66,6 +68,7 @@ impl Conversion<'_> {
             dockerfile_name,
             context: context?,
             build_args,
+            contexts,
             targets: cli
                 .input
                 .target
@@ -226,6 +229,18 @@ impl Conversion<'_> {
         values
     }
 
+    fn contexts(&mut self, written: &[String]) -> NamedContexts {
+        let mut contexts = NamedContexts::default();
+        for text in written {
+            let added = contexts.add(text, &self.environment.working_directory);
+            self.noted(added.map_err(|source| Problem::BuildContext {
+                text: text.clone(),
+                source,
+            }));
+        }
+        contexts
+    }
+
     fn variable(&mut self, name: &str) -> Option<String> {
         let value = self.environment.get(name)?;
         let text = value.to_str().map(str::to_owned);
@@ -345,6 +360,7 @@ mod tests {
             dockerfile_name: "Dockerfile".to_owned(),
             context: site.path("context"),
             build_args: BTreeMap::new(),
+            contexts: NamedContexts::default(),
             targets: Vec::new(),
             platform: None,
             labels: BTreeMap::new(),

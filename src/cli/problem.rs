@@ -4,9 +4,11 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use super::locate::without_password;
 use super::value::ValueError;
 use crate::diagnostic::Diagnostic;
 use crate::oci::{PlatformError, ReferenceError};
+use crate::plan::ContextError;
 
 /// One thing that is wrong. Found before anything is pulled.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,13 @@ pub(super) enum Problem {
     /// `--build-arg =value`.
     #[error("--build-arg needs a name before the =")]
     BuildArg,
+    /// `--build-context` of something else.
+    #[error("--build-context {}", without_password(text))]
+    BuildContext {
+        text: String,
+        #[source]
+        source: ContextError,
+    },
     /// A variable that no ARG can hold.
     #[error("environment variable {name} is not valid UTF-8")]
     NotUtf8 { name: String },

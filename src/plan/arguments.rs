@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::NamedContexts;
 use crate::oci::Platform;
 
 /// What the command line says.
@@ -17,6 +18,8 @@ pub struct PlanOptions {
     pub build_platform: Platform,
     /// `--label`, applied after every LABEL; never part of a step's identity.
     pub labels: Vec<(String, String)>,
+    /// `--build-context`.
+    pub contexts: NamedContexts,
 }
 
 impl Default for PlanOptions {
@@ -27,6 +30,7 @@ impl Default for PlanOptions {
             target_platform: Platform::host(),
             build_platform: Platform::host(),
             labels: Vec::new(),
+            contexts: NamedContexts::default(),
         }
     }
 }

@@ -87,6 +87,7 @@ impl fmt::Display for CopyFrom {
             Self::Context => write!(f, "the context"),
             Self::Scratch => write!(f, "scratch"),
             Self::Stage(id) => write!(f, "stage {id}"),
+            Self::Tree(tree) => write!(f, "the context {} ({})", tree.name, tree.source),
             Self::Image(image) => write!(f, "{image}"),
         }
     }

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use super::{Archives, CopyFrom, CopySource, ImageKey, RunStep, Step, StepId};
+use super::{Archives, CopyFrom, CopySource, ImageKey, NamedTree, RunStep, Step, StepId};
 use crate::oci::{Algorithm, Digest, Digester};
 
 /// Changes whenever the same step is encoded differently, or executed to a different result.
@@ -36,6 +36,14 @@ impl StepId {
         let mut encoder = Encoder::new();
         encoder.text("source");
         encoder.text(&image.to_string());
+        Self(encoder.finish())
+    }
+
+    /// What stands for a named context in the identity of a copy from it.
+    pub(super) fn of_tree(tree: &NamedTree) -> Self {
+        let mut encoder = Encoder::new();
+        encoder.text("tree");
+        encoder.text(&tree.source.to_string());
         Self(encoder.finish())
     }
 
@@ -77,7 +85,7 @@ impl Step {
             Self::Copy(copy) => {
                 encoder.text("copy");
                 encoder.text(match copy.from {
-                    CopyFrom::Context => "context",
+                    CopyFrom::Context | CopyFrom::Tree(_) => "context",
                     CopyFrom::Scratch | CopyFrom::Stage(_) | CopyFrom::Image(_) => "rootfs",
                 });
                 encoder.list(copy.sources.iter(), |encoder, source| match source {

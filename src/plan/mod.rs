@@ -11,6 +11,7 @@
 //! After planning, only what depends on file contents is open: names of users, wildcards, layers.
 
 mod arguments;
+mod contexts;
 mod copy;
 mod display;
 mod environment;
@@ -34,6 +35,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use arguments::PlanOptions;
+pub use contexts::{
+    ContextError, ContextSource, ImageSource, LayoutImage, LayoutSelector, NamedContext, NamedContexts, TreeSource,
+};
 pub use copy::{Owner, Principal};
 pub use error::{PlanError, PlanProblem};
 pub use mount::{CacheMount, Mount, MountKind, MountProblem, Ownership, SecretMount, Sharing, SshMount};
@@ -252,6 +256,17 @@ pub enum CopyFrom {
     Stage(StageId),
     /// An image's rootfs.
     Image(Box<ImageKey>),
+    /// Files that `--build-context` gave a name.
+    Tree(Box<NamedTree>),
+}
+
+/// A named context that is no image.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NamedTree {
+    /// Its name, as given.
+    pub name: String,
+    /// What it stands for.
+    pub source: TreeSource,
 }
 
 impl CopyFrom {
@@ -260,7 +275,7 @@ impl CopyFrom {
     pub const fn stage(&self) -> Option<StageId> {
         match self {
             Self::Stage(id) => Some(*id),
-            Self::Context | Self::Scratch | Self::Image(_) => None,
+            Self::Context | Self::Scratch | Self::Image(_) | Self::Tree(_) => None,
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::error::PlanProblem;
 use super::outline::ImageKey;
-use super::{CopyFrom, PlanError, PlanOptions, StageId};
+use super::{ContextSource, CopyFrom, NamedTree, PlanError, PlanOptions, StageId};
 use crate::dockerfile::{Dockerfile, Excerpt, Hint, closest};
-use crate::oci::Platform;
+use crate::oci::Reference;
 
 /// The names of all stages in order, in lower case.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,11 +42,11 @@ impl StageNames {
             .map(StageId)
     }
 
-    /// What `--from` means: a number, a stage, else an image.
+    /// What `--from` means: a number, a stage, a named context, else an image.
     pub(super) fn resolve_source(
         &self,
         name: &str,
-        platform: &Platform,
+        options: &PlanOptions,
         excerpt: &Excerpt,
     ) -> Result<CopyFrom, PlanError> {
         let at = |problem| PlanError::at(problem, excerpt.clone());
@@ -56,14 +56,14 @@ impl StageNames {
                 Ok(_) | Err(_) => Err(at(PlanProblem::StageIndex { index })),
             };
         }
-        self.resolve_named_source(name, platform, excerpt)
+        self.resolve_named_source(name, options, excerpt)
     }
 
-    /// What `from=` of a mount means: a stage, else an image. A number is a name like others.
+    /// What `from=` of a mount means: a stage, a named context, else an image. A number is a name like others.
     pub(super) fn resolve_named_source(
         &self,
         name: &str,
-        platform: &Platform,
+        options: &PlanOptions,
         excerpt: &Excerpt,
     ) -> Result<CopyFrom, PlanError> {
         let at = |problem| PlanError::at(problem, excerpt.clone());
@@ -73,17 +73,28 @@ impl StageNames {
         if name == "scratch" {
             return Ok(CopyFrom::Scratch);
         }
-        match name.parse() {
-            Ok(reference) => Ok(CopyFrom::Image(Box::new(ImageKey {
-                reference,
-                platform: platform.clone(),
-            }))),
+        let image = |source| {
+            let platform = options.target_platform.clone();
+            CopyFrom::Image(Box::new(ImageKey { source, platform }))
+        };
+        if let Some(context) = options.contexts.find(name, &options.target_platform) {
+            return Ok(match &context.source {
+                ContextSource::Scratch => CopyFrom::Scratch,
+                ContextSource::Image(source) => image(source.clone()),
+                ContextSource::Tree(source) => CopyFrom::Tree(Box::new(NamedTree {
+                    name: context.name.clone(),
+                    source: source.clone(),
+                })),
+            });
+        }
+        match name.parse::<Reference>() {
+            Ok(reference) => Ok(image(reference.into())),
             Err(source) => {
                 let problem = PlanProblem::Reference {
                     name: name.to_owned(),
                     source,
                 };
-                Err(at(problem).with_hint(self.closest(name)))
+                Err(at(problem).with_hint(self.closest(name, options)))
             }
         }
     }
@@ -96,7 +107,7 @@ impl StageNames {
         let by_number = || target.parse().ok().filter(|number| *number < self.0.len()).map(StageId);
         self.last(target).or_else(by_number).ok_or_else(|| {
             let problem = PlanProblem::UnknownTarget { target: target.clone() };
-            PlanError::of_options(problem).with_hint(self.closest(target))
+            PlanError::of_options(problem).with_hint(self.closest_stage(target))
         })
     }
 
@@ -110,11 +121,20 @@ impl StageNames {
             .unwrap_or_else(|| "default".to_owned())
     }
 
-    pub(super) fn closest(&self, name: &str) -> Option<Hint> {
+    /// The stage or the context that `name` may have been meant to be.
+    pub(super) fn closest(&self, name: &str, options: &PlanOptions) -> Option<Hint> {
         match self.last(name) {
             // Only the case is wrong, and only FROM minds it.
             Some(_) => Some(Hint::DidYouMean(name.to_lowercase())),
-            None => closest(name, self.0.iter().flatten().map(String::as_str)),
+            None => closest(name, self.all().chain(options.contexts.names())),
         }
+    }
+
+    fn closest_stage(&self, name: &str) -> Option<Hint> {
+        closest(name, self.all())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flatten().map(String::as_str)
     }
 }

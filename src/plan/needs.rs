@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::PlanProblem;
-use super::outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, OutlinedStep};
+use super::outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, OutlinedStep, Triggers};
 use super::{BaseConfigs, CopyFrom, PlanError, StageId};
 use crate::dockerfile::{Excerpt, Instruction, parse_trigger};
 
@@ -40,6 +40,7 @@ pub(super) fn of_target(outline: &Outline, configs: &BaseConfigs) -> Result<Need
 fn resolve_triggers(outline: &Outline, id: StageId, configs: &BaseConfigs) -> Result<Vec<OutlinedStep>, PlanError> {
     let stage = &outline.stages[id.0];
     let triggers: Vec<&str> = match &stage.base {
+        _ if stage.triggers == Triggers::Dropped => Vec::new(),
         Base::Scratch => Vec::new(),
         Base::Stage(base) => own_triggers(&outline.stages[base.0].steps),
         Base::Image(image) => match configs.get(image.as_ref()) {

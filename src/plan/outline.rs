@@ -7,22 +7,22 @@ use super::environment::{Variables, expand_word, global_scope};
 use super::error::PlanProblem;
 use super::names::StageNames;
 use super::needs::{self, Needs};
-use super::{BaseConfigs, CopyFrom, PlanError, PlanOptions, StageId};
-use crate::dockerfile::{Copy, Dockerfile, Escape, Excerpt, From, Instruction, Mount, StageSource, Statement, Word};
+use super::{BaseConfigs, ContextSource, CopyFrom, ImageSource, NamedTree, PlanError, PlanOptions, StageId};
+use crate::dockerfile::{Copy, Dockerfile, Escape, Excerpt, Instruction, Mount, StageSource, Statement, Word};
 use crate::oci::{Platform, Reference};
 
 /// An image for a platform.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ImageKey {
-    /// Its name.
-    pub reference: Reference,
+    /// Where it is.
+    pub source: ImageSource,
     /// Which one of an index.
     pub platform: Platform,
 }
 
 impl fmt::Display for ImageKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} for {}", self.reference, self.platform)
+        write!(f, "{} for {}", self.source, self.platform)
     }
 }
 
@@ -73,10 +73,40 @@ pub struct Outline {
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct OutlinedStage {
     pub(super) base: Base,
+    /// Files put on the base before anything else.
+    pub(super) opening: Option<NamedTree>,
+    /// Whether the triggers of the base run.
+    pub(super) triggers: Triggers,
     pub(super) platform: Platform,
     /// The FROM.
     pub(super) excerpt: Excerpt,
     pub(super) steps: Vec<OutlinedStep>,
+}
+
+/// What becomes of the ONBUILD triggers of a stage's base.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Triggers {
+    /// They run first.
+    Run,
+    /// A named context stands for the whole stage, and nothing runs in that.
+    Dropped,
+}
+
+/// What a FROM starts from.
+struct Start {
+    base: Base,
+    opening: Option<NamedTree>,
+    platform: Platform,
+}
+
+impl Start {
+    const fn on(base: Base, platform: Platform) -> Self {
+        Self {
+            base,
+            opening: None,
+            platform,
+        }
+    }
 }
 
 /// An instruction whose `--from` and `from=` are resolved.
@@ -147,7 +177,29 @@ impl Outline {
         source: &StageSource,
     ) -> Result<OutlinedStage, PlanError> {
         let excerpt = dockerfile.source.excerpt(source.from.span);
-        let (base, platform) = self.resolve_from(id, &source.from.value, &excerpt)?;
+        let from = &source.from.value;
+        let at = |problem| PlanError::at(problem, excerpt.clone());
+        let platform = self.resolve_platform(from.platform.as_ref()).map_err(at)?;
+        let base = expand_word(&self.globals, self.escape, &from.image).map_err(at)?;
+        if base.is_empty() {
+            let written = from.image.as_written().to_owned();
+            return Err(at(PlanProblem::BlankBase { written }));
+        }
+        if let Some(start) = self.replacement(id, &platform) {
+            return Ok(OutlinedStage {
+                base: start.base,
+                opening: start.opening,
+                triggers: Triggers::Dropped,
+                platform,
+                excerpt,
+                steps: Vec::new(),
+            });
+        }
+        let Start {
+            base,
+            opening,
+            platform,
+        } = self.resolve_base(id, base, platform, &excerpt)?;
         let mut steps = Vec::new();
         for statement in &source.instructions {
             let excerpt = dockerfile.source.excerpt(statement.span);
@@ -155,6 +207,8 @@ impl Outline {
         }
         Ok(OutlinedStage {
             base,
+            opening,
+            triggers: Triggers::Run,
             platform,
             excerpt,
             steps,
@@ -164,15 +218,14 @@ impl Outline {
     /// Resolves the names an instruction uses. Stages further down are found too: the order is
     /// checked when the whole file is known, since a cycle is the better explanation.
     pub(super) fn resolve_step(&self, statement: Statement, excerpt: Excerpt) -> Result<OutlinedStep, PlanError> {
-        let platform = &self.options.target_platform;
         let reads = match &statement.instruction {
             Instruction::Copy(Copy { from: Some(name), .. }) => {
-                vec![self.names.resolve_source(name, platform, &excerpt)?]
+                vec![self.names.resolve_source(name, &self.options, &excerpt)?]
             }
             Instruction::Copy(_) | Instruction::Add(_) => vec![CopyFrom::Context],
             Instruction::Run(run) => {
                 let names = run.mounts.iter().filter_map(Mount::from);
-                let resolve = |name| self.names.resolve_named_source(name, platform, &excerpt);
+                let resolve = |name| self.names.resolve_named_source(name, &self.options, &excerpt);
                 names.map(resolve).collect::<Result<_, _>>()?
             }
             _ => Vec::new(),
@@ -184,32 +237,52 @@ impl Outline {
         })
     }
 
-    fn resolve_from(&self, id: StageId, from: &From, excerpt: &Excerpt) -> Result<(Base, Platform), PlanError> {
-        let at = |problem| PlanError::at(problem, excerpt.clone());
-        let platform = self.resolve_platform(from.platform.as_ref()).map_err(at)?;
-        let name = expand_word(&self.globals, self.escape, &from.image).map_err(at)?;
-        if name.is_empty() {
-            let written = from.image.as_written().to_owned();
-            return Err(at(PlanProblem::BlankBase { written }));
-        }
+    /// What stands for the whole stage: the context that has its name.
+    fn replacement(&self, id: StageId, platform: &Platform) -> Option<Start> {
+        self.named(self.names.get(id)?, platform)
+    }
+
+    /// What a context called `name` means as a base.
+    fn named(&self, name: &str, platform: &Platform) -> Option<Start> {
+        let context = self.options.contexts.find(name, platform)?;
+        let platform = platform.clone();
+        Some(match &context.source {
+            ContextSource::Image(source) => Start::on(image(source.clone(), &platform), platform),
+            ContextSource::Scratch => Start::on(Base::Scratch, platform),
+            ContextSource::Tree(source) => Start {
+                base: Base::Scratch,
+                opening: Some(NamedTree {
+                    name: context.name.clone(),
+                    source: source.clone(),
+                }),
+                platform,
+            },
+        })
+    }
+
+    fn resolve_base(
+        &self,
+        id: StageId,
+        name: String,
+        platform: Platform,
+        excerpt: &Excerpt,
+    ) -> Result<Start, PlanError> {
         if let Some(stage) = self.names.before(id, &name) {
             // A stage keeps the platform it was built for.
-            return Ok((Base::Stage(stage), self.stages[stage.0].platform.clone()));
+            let platform = self.stages[stage.0].platform.clone();
+            return Ok(Start::on(Base::Stage(stage), platform));
         }
         if name == "scratch" {
-            return Ok((Base::Scratch, platform));
+            return Ok(Start::on(Base::Scratch, platform));
+        }
+        if let Some(start) = self.named(&name, &platform) {
+            return Ok(start);
         }
         match name.parse::<Reference>() {
-            Ok(reference) => {
-                let image = ImageKey {
-                    reference,
-                    platform: platform.clone(),
-                };
-                Ok((Base::Image(Box::new(image)), platform))
-            }
+            Ok(reference) => Ok(Start::on(image(reference.into(), &platform), platform)),
             Err(source) => {
-                let hint = self.names.closest(&name);
-                Err(at(PlanProblem::Reference { name, source }).with_hint(hint))
+                let hint = self.names.closest(&name, &self.options);
+                Err(PlanError::at(PlanProblem::Reference { name, source }, excerpt.clone()).with_hint(hint))
             }
         }
     }
@@ -302,4 +375,11 @@ impl Outline {
         }
         false
     }
+}
+
+fn image(source: ImageSource, platform: &Platform) -> Base {
+    Base::Image(Box::new(ImageKey {
+        source,
+        platform: platform.clone(),
+    }))
 }

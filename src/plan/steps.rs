@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::error::PlanProblem;
-use super::needs;
 use super::outline::OutlinedStep;
 use super::stage::StageState;
 use super::{
-    Base, BaseConfigs, CopyFrom, ImageUse, Outline, Plan, PlanError, PlannedStage, PlannedStep, Planning, StageId,
-    Step, StepId,
+    Archives, Base, BaseConfigs, CopyFrom, CopySource, CopyStep, ImageUse, NamedTree, Outline, Plan, PlanError,
+    PlannedStage, PlannedStep, Planning, StageId, Step, StepId,
 };
+use super::{history, needs};
+use crate::dockerfile::Excerpt;
 use crate::oci::ImageConfig;
 
 /// Plans every needed stage.
@@ -56,6 +57,12 @@ impl Planner<'_> {
         let stage = &self.outline.stages[id.0];
         let (mut state, mut last) = self.begin(id);
         let mut steps = Vec::new();
+        if let Some(tree) = &stage.opening {
+            let step = opening_step(tree, last, &stage.excerpt);
+            last = step.id;
+            state.config.history.extend(step.history.clone());
+            steps.push(step);
+        }
         for outlined in triggers.iter().chain(&stage.steps) {
             let (step, history) = state
                 .apply(outlined, self.outline)
@@ -126,7 +133,28 @@ impl Planner<'_> {
         match from {
             CopyFrom::Stage(id) => self.ended.get(id).map(|(_, last)| *last),
             CopyFrom::Image(image) => Some(StepId::of_source(image)),
+            CopyFrom::Tree(tree) => Some(StepId::of_tree(tree)),
             CopyFrom::Context | CopyFrom::Scratch => None,
         }
+    }
+}
+
+/// A base that is a tree of files is `scratch` with a layer that holds them.
+fn opening_step(tree: &NamedTree, last: StepId, excerpt: &Excerpt) -> PlannedStep {
+    let text = format!("FROM {}", tree.name);
+    let step = Step::Copy(CopyStep {
+        from: CopyFrom::Tree(Box::new(tree.clone())),
+        sources: vec![CopySource::Path("/".to_owned())],
+        destination: "/".to_owned(),
+        chown: None,
+        chmod: None,
+        archives: Archives::Keep,
+    });
+    PlannedStep {
+        id: last.then(&step, Some(StepId::of_tree(tree))),
+        step,
+        history: Some(history::layer(&text)),
+        text,
+        excerpt: excerpt.clone(),
     }
 }
