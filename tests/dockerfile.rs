@@ -137,7 +137,7 @@ fn base_config(case: &Path, image: &ImageKey) -> BaseConfig {
     let bases = fs::read(case.join("bases.json")).unwrap_or_else(|_| b"{}".to_vec());
     let bases: serde_json::Value = serde_json::from_slice(&bases).unwrap();
     let mut config = serde_json::to_value(&image.platform).unwrap();
-    config["config"] = bases[image.reference.to_string()].clone();
+    config["config"] = bases[image.source.to_string()].clone();
     config["rootfs"] = serde_json::json!({"type": "layers", "diff_ids": []});
     BaseConfig {
         manifest_digest: Digest::of(image.to_string().as_bytes()),
