@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::spelling::Spelling;
+
 /// Lines of a Dockerfile, counted from 1, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Span {
@@ -12,13 +14,15 @@ pub struct Span {
     pub last: u32,
 }
 
-/// A value and the lines it came from.
+/// A value, the lines it came from and how they are written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Spanned<T> {
     /// What was parsed.
     pub value: T,
     /// Where it stands.
     pub span: Span,
+    /// How it is written.
+    pub spelling: Spelling,
 }
 
 /// A file's name and lines, kept for excerpts. Cheap to clone.

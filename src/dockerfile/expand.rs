@@ -13,7 +13,16 @@ const MAX_DEPTH: usize = 200;
 pub struct Expander<'a> {
     escape: Escape,
     lookup: &'a dyn Fn(&str) -> Option<String>,
-    undefined: BTreeSet<String>,
+    names: UsedNames,
+}
+
+/// The variables that words named. One with a default in the word is among them, as BuildKit counts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UsedNames {
+    /// Those that have a value.
+    pub set: BTreeSet<String>,
+    /// Those that have none.
+    pub unset: BTreeSet<String>,
 }
 
 /// A word that cannot be expanded.
@@ -77,7 +86,7 @@ impl<'a> Expander<'a> {
         Self {
             escape,
             lookup,
-            undefined: BTreeSet::new(),
+            names: UsedNames::default(),
         }
     }
 
@@ -107,10 +116,10 @@ impl<'a> Expander<'a> {
         Ok(self.expand(body, Escape::Backslash.token(), Quotes::Literal)?.text)
     }
 
-    /// Variables that stood for themselves and had no value.
+    /// The variables looked up so far.
     #[must_use]
-    pub const fn undefined(&self) -> &BTreeSet<String> {
-        &self.undefined
+    pub const fn names(&self) -> &UsedNames {
+        &self.names
     }
 
     fn expand(&mut self, text: &str, token: char, quotes: Quotes) -> Result<Expanded, ExpandError> {
@@ -120,7 +129,7 @@ impl<'a> Expander<'a> {
             quotes,
             depth: 0,
             lookup: self.lookup,
-            undefined: &mut self.undefined,
+            names: &mut self.names,
         };
         scanner.until(None, Escapes::Process).map_err(|problem| ExpandError {
             word: text.to_owned(),
@@ -133,7 +142,7 @@ impl std::fmt::Debug for Expander<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Expander")
             .field("escape", &self.escape)
-            .field("undefined", &self.undefined)
+            .field("names", &self.names)
             .finish_non_exhaustive()
     }
 }
@@ -196,7 +205,7 @@ struct Scanner<'s> {
     quotes: Quotes,
     depth: usize,
     lookup: &'s dyn Fn(&str) -> Option<String>,
-    undefined: &'s mut BTreeSet<String>,
+    names: &'s mut UsedNames,
 }
 
 impl Scanner<'_> {
@@ -316,7 +325,7 @@ impl Scanner<'_> {
     /// `${x-w}`, `${x+w}`, `${x?w}` and the forms with a colon.
     fn conditional(&mut self, name: &str, modifier: char, empty: Empty) -> Result<String, ExpandProblem> {
         let word = self.until(Some('}'), Escapes::Process)?.text;
-        let value = (self.lookup)(name);
+        let value = self.defined(name);
         let is_set = value.is_some();
         let value = value.filter(|value| empty == Empty::IsSet || !value.is_empty());
         match (modifier, value) {
@@ -389,9 +398,11 @@ impl Scanner<'_> {
 
     fn defined(&mut self, name: &str) -> Option<String> {
         let value = (self.lookup)(name);
-        if value.is_none() {
-            self.undefined.insert(name.to_owned());
-        }
+        let names = match value {
+            Some(_) => &mut self.names.set,
+            None => &mut self.names.unset,
+        };
+        names.insert(name.to_owned());
         value
     }
 }
@@ -595,10 +606,12 @@ mod tests {
     }
 
     #[test]
-    fn reports_undefined_variables() {
+    fn reports_the_names_it_looked_up() {
         let mut expander = Expander::new(Escape::Backslash, &lookup);
-        expander.word(&Word::new("$a $x ${y} ${z:-d}")).unwrap();
-        assert_eq!(expander.undefined().iter().collect::<Vec<_>>(), ["x", "y"]);
+        expander.word(&Word::new("$a $x ${y} ${z:-$e} '$q' ${f#o}")).unwrap();
+        let names = expander.names();
+        assert_eq!(names.set.iter().collect::<Vec<_>>(), ["a", "e", "f"]);
+        assert_eq!(names.unset.iter().collect::<Vec<_>>(), ["x", "y", "z"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::excerpt::{SourceText, Span, Spanned};
 use super::heredoc::Heredoc;
 use super::mount::Mount;
+use super::spelling::Spelling;
 
 /// A parsed file: at least one stage, every instruction well formed.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,8 +25,17 @@ pub struct Directives {
     pub syntax: Option<String>,
     /// `# escape=`.
     pub escape: Escape,
-    /// `# check=`, the whole value.
-    pub check: Option<String>,
+    /// `# check=`.
+    pub check: Option<Directive>,
+}
+
+/// A parser directive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Directive {
+    /// The whole value.
+    pub value: String,
+    /// Its line.
+    pub line: u32,
 }
 
 /// The character that continues lines and escapes characters.
@@ -67,6 +77,8 @@ pub struct Statement {
     pub text: String,
     /// Where it stands, heredoc bodies included.
     pub span: Span,
+    /// How it is written.
+    pub spelling: Spelling,
 }
 
 /// Text in which quotes, escapes and variables are still to be processed.

@@ -5,7 +5,7 @@
 use super::error::ParseProblem;
 use super::excerpt::Span;
 use super::heredoc::{Heredoc, Marker};
-use super::instruction::{Directives, Escape};
+use super::instruction::{Directive, Directives, Escape};
 
 /// BuildKit reads lines into a buffer of 64 KiB, one byte of which is lost.
 const MAX_LINE: usize = 65535;
@@ -17,6 +17,10 @@ pub(super) struct LogicalLine {
     pub(super) text: String,
     /// The lines it came from.
     pub(super) span: Span,
+    /// The comments before it.
+    pub(super) comments: Vec<String>,
+    /// The line on which its continuation ends, if that has blank lines within.
+    pub(super) empty_continuation: Option<u32>,
 }
 
 /// A problem and where it stands.
@@ -29,17 +33,23 @@ pub(super) struct Lines<'a> {
     /// Number of the last line read.
     number: u32,
     escape: Escape,
+    /// Comments up to this line are parser directives.
+    last_directive: u32,
+    /// Comments since the last instruction.
+    comments: Vec<String>,
 }
 
 impl<'a> Lines<'a> {
     /// Starts at the first line behind the parser directives.
     pub(super) fn new(text: &'a [u8]) -> Result<(Directives, Self), LineError> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let directives = read_directives(text)?;
+        let (directives, last_directive) = read_directives(text)?;
         let lines = Self {
             rest: text,
             number: 0,
             escape: directives.escape,
+            last_directive,
+            comments: Vec::new(),
         };
         Ok((directives, lines))
     }
@@ -48,7 +58,11 @@ impl<'a> Lines<'a> {
     pub(super) fn next_instruction(&mut self) -> Result<Option<LogicalLine>, LineError> {
         while let Some(line) = self.next_physical()? {
             let line = line.trim_ascii_start();
-            if line.is_empty() || line[0] == b'#' {
+            if let Some(comment) = line.strip_prefix(b"#") {
+                self.note_comment(comment);
+                continue;
+            }
+            if line.is_empty() {
                 continue;
             }
             let first = self.number;
@@ -59,16 +73,22 @@ impl<'a> Lines<'a> {
             }
             let (start, mut continues) = self.cut_continuation(line);
             let mut text = start.to_owned();
+            let mut blank_lines = BlankLines::None;
             while continues {
                 let Some(line) = self.next_physical()? else {
                     break;
                 };
-                if matches!(line.trim_ascii_start(), [] | [b'#', ..]) {
+                if line.trim_ascii_start().starts_with(b"#") {
                     continue;
                 }
                 let line = self.utf8(line)?;
-                if matches!(line.trim_start().chars().next(), None | Some('#')) {
-                    continue;
+                match line.trim_start().chars().next() {
+                    Some('#') => continue,
+                    None => {
+                        blank_lines = BlankLines::Some;
+                        continue;
+                    }
+                    Some(_) => {}
                 }
                 let (part, more) = self.cut_continuation(line);
                 text.push_str(part);
@@ -81,9 +101,25 @@ impl<'a> Lines<'a> {
                 first,
                 last: self.number,
             };
-            return Ok(Some(LogicalLine { text, span }));
+            return Ok(Some(LogicalLine {
+                text,
+                span,
+                comments: std::mem::take(&mut self.comments),
+                empty_continuation: (blank_lines == BlankLines::Some).then_some(self.number),
+            }));
         }
         Ok(None)
+    }
+
+    /// Keeps a comment for the next instruction; an empty one parts those before from it.
+    fn note_comment(&mut self, comment: &[u8]) {
+        if self.number <= self.last_directive {
+            return;
+        }
+        match comment.trim_ascii() {
+            [] => self.comments.clear(),
+            comment => self.comments.push(String::from_utf8_lossy(comment).into_owned()),
+        }
     }
 
     /// The bodies of `markers` in order; extends `span` over them.
@@ -152,14 +188,23 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Reads the unbroken run of directives at the top of the file.
-fn read_directives(text: &[u8]) -> Result<Directives, LineError> {
+/// Whether a continuation has blank lines within.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BlankLines {
+    None,
+    Some,
+}
+
+/// Reads the unbroken run of directives at the top of the file; gives them and the last line of the run.
+fn read_directives(text: &[u8]) -> Result<(Directives, u32), LineError> {
     let (mut syntax, mut escape, mut check) = (None, None, None);
     let mut escape_possible = true;
+    let mut last = 0;
     for (number, line) in (1..).zip(text.split(|b| *b == b'\n')) {
         if number == 1 && line.starts_with(b"#!") {
             // BuildKit's scanner for `escape` ends here, those for the others skip the line.
             escape_possible = false;
+            last = number;
             continue;
         }
         let Some((name, value)) = parse_directive(line) else {
@@ -176,16 +221,21 @@ fn read_directives(text: &[u8]) -> Result<Directives, LineError> {
             return Err((ParseProblem::DuplicateDirective { name }, span));
         }
         *slot = Some((value, span));
+        last = number;
     }
     let escape = match escape.filter(|_| escape_possible) {
         Some((token, span)) => parse_escape(token).map_err(|problem| (problem, span))?,
         None => Escape::default(),
     };
-    Ok(Directives {
+    let directives = Directives {
         syntax: syntax.map(|(value, _)| value),
         escape,
-        check: check.map(|(value, _)| value),
-    })
+        check: check.map(|(value, span): (String, Span)| Directive {
+            value,
+            line: span.first,
+        }),
+    };
+    Ok((directives, last))
 }
 
 /// `# name = value`, the name in lower case.
@@ -307,7 +357,8 @@ mod tests {
         }
         let found = directives("#!/x\n# syntax = img // opts\n# Check=skip=All;error=true\n").unwrap();
         assert_eq!(found.syntax.as_deref(), Some("img // opts"));
-        assert_eq!(found.check.as_deref(), Some("skip=All;error=true"));
+        let check = found.check.map(|check| (check.value, check.line));
+        assert_eq!(check, Some(("skip=All;error=true".to_owned(), 3)));
         assert_eq!(directives("\u{feff}# syntax=a\n").unwrap().syntax.as_deref(), Some("a"));
         for (text, problem, line) in [
             ("# escape=x\n", "invalid escape token 'x' does not match ` or \\", 1),

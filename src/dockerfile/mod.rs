@@ -12,6 +12,7 @@ mod duration;
 mod error;
 mod excerpt;
 mod expand;
+mod expansion;
 mod flags;
 mod heredoc;
 mod instruction;
@@ -20,18 +21,21 @@ mod mount;
 mod operands;
 mod parse;
 mod pattern;
+mod spelling;
 mod words;
 
 pub(crate) use duration::display as display_duration;
 pub use error::{Hint, ParseError, ParseProblem, closest};
 pub(crate) use excerpt::Printable;
 pub use excerpt::{Excerpt, SourceText, Span, Spanned};
-pub use expand::{ExpandError, ExpandProblem, Expander};
+pub use expand::{ExpandError, ExpandProblem, Expander, UsedNames};
+pub use expansion::Expandable;
 pub use heredoc::{Heredoc, Indent, Quoting};
 pub use instruction::{
-    Add, Arg, ArgItem, Command, Copy, Directives, Dockerfile, Env, Escape, Expose, From, Healthcheck, Instruction,
-    KeyValue, Label, Maintainer, Network, Onbuild, Run, RunCommand, Security, Shell, Source, StageSource, Statement,
-    Stopsignal, Transfer, User, Volume, Word, Workdir,
+    Add, Arg, ArgItem, Command, Copy, Directive, Directives, Dockerfile, Env, Escape, Expose, From, Healthcheck,
+    Instruction, KeyValue, Label, Maintainer, Network, Onbuild, Run, RunCommand, Security, Shell, Source, StageSource,
+    Statement, Stopsignal, Transfer, User, Volume, Word, Workdir,
 };
 pub use mount::{Mount, MountField};
-pub use parse::{parse, parse_trigger};
+pub use parse::{Attempt, attempt, parse, parse_trigger};
+pub use spelling::{Alias, Separator, Spelling};

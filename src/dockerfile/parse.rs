@@ -4,17 +4,65 @@ use super::error::{Hint, ParseError, ParseProblem};
 use super::excerpt::{SourceText, Span, Spanned};
 use super::flags::split_line;
 use super::heredoc::find_markers;
-use super::instruction::{Dockerfile, Escape, Instruction, StageSource, Statement};
+use super::instruction::{Arg, Directives, Dockerfile, Escape, Instruction, StageSource, Statement};
 use super::lines::{LineError, Lines, LogicalLine};
 use super::operands::{Operands, Parsed, accepts_heredocs, parse_operands};
+use super::spelling::Spelling;
 
 /// Parses a Dockerfile; `name` is what errors call it. Takes time linear in the size of `text`.
 ///
 /// # Errors
 /// The first mistake, with its lines.
 pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, ParseError> {
-    let source = SourceText::new(name, text);
-    read_file(&source, text).map_err(|mistake| mistake.located_in(&source))
+    attempt(name, text).complete()
+}
+
+/// What could be read of a file up to its first mistake: its checks say what they can even so.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Attempt {
+    /// Name and lines, for excerpts.
+    pub source: SourceText,
+    /// Those at the top.
+    pub directives: Directives,
+    /// ARG instructions before the first FROM.
+    pub global_args: Vec<Spanned<Arg>>,
+    /// The stages in order.
+    pub stages: Vec<StageSource>,
+    /// What ended the reading early, or what the whole lacks.
+    pub mistake: Option<ParseError>,
+}
+
+impl Attempt {
+    /// The file, if nothing is wrong with it.
+    ///
+    /// # Errors
+    /// The first mistake, with its lines.
+    pub fn complete(self) -> Result<Dockerfile, ParseError> {
+        match self.mistake {
+            Some(mistake) => Err(mistake),
+            None => Ok(Dockerfile {
+                source: self.source,
+                directives: self.directives,
+                global_args: self.global_args,
+                stages: self.stages,
+            }),
+        }
+    }
+}
+
+/// Parses as much of a Dockerfile as there is before the first mistake.
+#[must_use]
+pub fn attempt(name: &str, text: &[u8]) -> Attempt {
+    let mut attempt = Attempt {
+        source: SourceText::new(name, text),
+        directives: Directives::default(),
+        global_args: Vec::new(),
+        stages: Vec::new(),
+        mistake: None,
+    };
+    let outcome = attempt.read(text);
+    attempt.mistake = outcome.err().map(|mistake| mistake.located_in(&attempt.source));
+    attempt
 }
 
 /// Parses the text of an ONBUILD trigger, with the default escape token as BuildKit does.
@@ -66,39 +114,45 @@ impl From<LineError> for Mistake {
     }
 }
 
-fn read_file(source: &SourceText, text: &[u8]) -> Result<Dockerfile, Mistake> {
-    if text.is_empty() {
-        return Err(Mistake::of_file(ParseProblem::Empty));
+impl Attempt {
+    fn read(&mut self, text: &[u8]) -> Result<(), Mistake> {
+        if text.is_empty() {
+            return Err(Mistake::of_file(ParseProblem::Empty));
+        }
+        let (directives, mut lines) = Lines::new(text)?;
+        let escape = directives.escape;
+        self.directives = directives;
+        while let Some(line) = lines.next_instruction()? {
+            self.add(read_instruction(line, &mut lines, escape)?)?;
+        }
+        match (self.stages.is_empty(), self.global_args.is_empty()) {
+            (true, true) => Err(Mistake::of_file(ParseProblem::NoInstructions)),
+            (true, false) => Err(Mistake::of_file(ParseProblem::NoStages)),
+            (false, _) => Ok(()),
+        }
     }
-    let (directives, mut lines) = Lines::new(text)?;
-    let mut global_args = Vec::new();
-    let mut stages: Vec<StageSource> = Vec::new();
-    while let Some(line) = lines.next_instruction()? {
-        let (parsed, line) = read_instruction(line, &mut lines, directives.escape)?;
+
+    /// Puts an instruction where it belongs.
+    fn add(&mut self, read: ReadInstruction) -> Result<(), Mistake> {
+        let ReadInstruction { parsed, line, spelling } = read;
         let span = line.span;
-        match (parsed, stages.last_mut()) {
-            (Parsed::From(from), _) => stages.push(StageSource {
-                from: Spanned { value: from, span },
+        match (parsed, self.stages.last_mut()) {
+            (Parsed::From(value), _) => self.stages.push(StageSource {
+                from: Spanned { value, span, spelling },
                 instructions: Vec::new(),
             }),
             (Parsed::Instruction(instruction), Some(stage)) => stage.instructions.push(Statement {
                 instruction,
                 text: line.text,
                 span,
+                spelling,
             }),
-            (Parsed::Instruction(Instruction::Arg(arg)), None) => global_args.push(Spanned { value: arg, span }),
+            (Parsed::Instruction(Instruction::Arg(value)), None) => {
+                self.global_args.push(Spanned { value, span, spelling });
+            }
             (Parsed::Instruction(_), None) => return Err((ParseProblem::NoCurrentStage, span).into()),
         }
-    }
-    match (stages.is_empty(), global_args.is_empty()) {
-        (true, true) => Err(Mistake::of_file(ParseProblem::NoInstructions)),
-        (true, false) => Err(Mistake::of_file(ParseProblem::NoStages)),
-        (false, _) => Ok(Dockerfile {
-            source: source.clone(),
-            directives,
-            global_args,
-            stages,
-        }),
+        Ok(())
     }
 }
 
@@ -110,7 +164,7 @@ fn read_trigger(text: &str) -> Result<Statement, Mistake> {
     let forbidden = |keyword: &str| ParseProblem::OnbuildForbidden {
         keyword: keyword.to_owned(),
     };
-    let (parsed, line) = read_instruction(line, &mut lines, Escape::default())?;
+    let ReadInstruction { parsed, line, spelling } = read_instruction(line, &mut lines, Escape::default())?;
     match parsed {
         Parsed::From(_) => Err((forbidden("FROM"), line.span).into()),
         Parsed::Instruction(Instruction::Onbuild(_)) => Err((ParseProblem::OnbuildChained, line.span).into()),
@@ -118,21 +172,26 @@ fn read_trigger(text: &str) -> Result<Statement, Mistake> {
             instruction,
             text: line.text,
             span: line.span,
+            spelling,
         }),
     }
 }
 
-/// Parses one instruction with its heredocs; the line comes back with its span grown over them.
-fn read_instruction(
-    mut line: LogicalLine,
-    lines: &mut Lines<'_>,
-    escape: Escape,
-) -> Result<(Parsed, LogicalLine), Mistake> {
+/// An instruction and where it came from; the line's span covers its heredocs.
+struct ReadInstruction {
+    parsed: Parsed,
+    line: LogicalLine,
+    spelling: Spelling,
+}
+
+/// Parses one instruction with its heredocs.
+fn read_instruction(mut line: LogicalLine, lines: &mut Lines<'_>, escape: Escape) -> Result<ReadInstruction, Mistake> {
     let heredocs = match accepts_heredocs(&line.text, escape) {
         true => lines.heredocs(&find_markers(&line.text), &mut line.span)?,
         false => Vec::new(),
     };
     let split = split_line(&line.text, escape);
+    let spelling = Spelling::of(&line, split.keyword, split.arguments, escape);
     let operands = Operands {
         line: &line.text,
         flags: split.flags,
@@ -141,7 +200,7 @@ fn read_instruction(
         escape,
     };
     match parse_operands(split.keyword, operands) {
-        Ok(parsed) => Ok((parsed, line)),
+        Ok(parsed) => Ok(ReadInstruction { parsed, line, spelling }),
         Err((problem, hint)) => Err(Mistake {
             problem,
             hint,

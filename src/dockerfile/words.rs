@@ -84,6 +84,17 @@ fn take_word(word: &mut String) -> Option<String> {
     (!word.is_empty()).then(|| std::mem::take(word))
 }
 
+/// Whether ENV or LABEL with these operands names one key, with the rest of the line as its value.
+pub(super) fn is_legacy_pair(text: &str, escape: Escape) -> bool {
+    split_quoted(text, escape)
+        .first()
+        .is_some_and(|first| is_legacy_word(first))
+}
+
+fn is_legacy_word(first: &str) -> bool {
+    !first.contains('=')
+}
+
 /// Operands of ENV and LABEL: `key=value` words, or one key and the rest of the line as its value.
 pub(super) fn key_values(keyword: &'static str, text: &str, escape: Escape) -> Result<Vec<KeyValue>, ParseProblem> {
     let words = split_quoted(text, escape);
@@ -97,7 +108,7 @@ pub(super) fn key_values(keyword: &'static str, text: &str, escape: Escape) -> R
             value: Word::new(value),
         }),
     };
-    if !first.contains('=') {
+    if is_legacy_word(first) {
         let (key, value) = split_once_blank(text).ok_or(ParseProblem::MissingValue { keyword })?;
         return Ok(vec![pair(key, value)?]);
     }
