@@ -129,6 +129,7 @@ fn run_copy(stage: &mut Stage, step: &CopyStep, session: &Session) -> Result<Cha
         chown,
         chmod: step.chmod.as_ref(),
         exclude: None,
+        parents: copy::Parents::Dropped,
         mode: match step.archives {
             Archives::Keep => copy::Mode::Copy,
             Archives::Extract => copy::Mode::Add(&archives),

@@ -86,6 +86,10 @@ impl Pattern {
         if self.prefix[..common] != dir[..common] {
             return false;
         }
+        let slashes = dir.iter().filter(|byte| **byte == b'/').count();
+        if self.most_slashes().is_some_and(|most| slashes >= most) {
+            return false;
+        }
         match self.prefix.get(dir.len()) {
             Some(next) => *next == b'/',
             None => !self.is_literal(),
@@ -488,7 +492,11 @@ mod tests {
             ("a/b/c", "a/b", true),
             ("a/b", "b", false),
             ("ab", "a", false),
-            ("a*", "a", true),
+            ("a*", "a", false),
+            ("*/b", "a", true),
+            ("*/b", "a/c", false),
+            ("a/*/c", "a/b", true),
+            ("a[^x]b", "a", true),
             ("**/x", "a", true),
             ("a/**", "b", false),
             ("a/**", "a/b", true),

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
+use super::parents::PathWithParents;
 use super::source::{Found, Object};
 use super::tree::{self, Filter, From, Top};
 use super::write::{Entry, Keep, Policy, Sockets, Target, Writer};
-use super::{Archives, Copied, CopyError, CopyRequest, Extraction, InlineFile, Mode, Owner, Source};
+use super::{Archives, Copied, CopyError, CopyRequest, Extraction, InlineFile, Mode, Owner, Parents, Source};
 use crate::cancel::Cancel;
+use crate::context::pattern::Pattern;
 use crate::rootfs::{Kind, Missing, NewDir, Obstacle, Place, Resolved, Rootfs, RootfsError, RootfsPath};
 use crate::snapshot::Fingerprints;
 
@@ -25,6 +27,13 @@ enum Shape {
     Directory,
     /// What is there, or what comes, decides.
     Open,
+}
+
+/// What a path or wildcard of the instruction came to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Matched {
+    Nothing,
+    Something,
 }
 
 /// Carries out one instruction.
@@ -66,17 +75,36 @@ impl<'a> Copier<'a> {
 
     /// Copies all that one path or wildcard stands for.
     pub(super) fn copy_path(&mut self, written: &[u8]) -> Result<(), CopyError> {
-        let candidates = self.request.source.candidates(written)?;
-        if candidates.is_empty() {
+        let (matched, remark) = match self.request.parents {
+            Parents::Dropped => (self.copy_matches(written, None)?, ""),
+            Parents::Kept => (self.copy_with_parents(written)?, " (--parents follows no symlinks)"),
+        };
+        if matched == Matched::Nothing {
             let written = String::from_utf8_lossy(written);
-            (self.writer.warn)(&format!("{written:?} matches nothing, so nothing is copied for it"));
-        }
-        for candidate in &candidates {
-            self.writer.cancel.check()?;
-            let found = self.request.source.open(candidate)?;
-            self.copy_found(found)?;
+            (self.writer.warn)(&format!(
+                "{written:?} matches nothing{remark}, so nothing is copied for it"
+            ));
         }
         Ok(())
+    }
+
+    fn copy_with_parents(&mut self, written: &[u8]) -> Result<Matched, CopyError> {
+        let path = PathWithParents::parse(written)?;
+        if let Some(literal) = path.literal()? {
+            self.request.source.require(&literal)?;
+        }
+        self.copy_matches(path.start, path.pattern.as_ref())
+    }
+
+    /// Copies what a path or wildcard finds; of directories nothing but what matches `only`.
+    fn copy_matches(&mut self, written: &[u8], only: Option<&Pattern>) -> Result<Matched, CopyError> {
+        let mut matched = Matched::Nothing;
+        for candidate in &self.request.source.candidates(written)? {
+            self.writer.cancel.check()?;
+            let found = self.request.source.open(candidate)?;
+            matched = matched.max(self.copy_found(found, only)?);
+        }
+        Ok(matched)
     }
 
     /// Writes a heredoc.
@@ -99,7 +127,7 @@ impl<'a> Copier<'a> {
         Ok(self.writer.copied.sorted())
     }
 
-    fn copy_found(&mut self, found: Found) -> Result<(), CopyError> {
+    fn copy_found(&mut self, found: Found, only: Option<&Pattern>) -> Result<Matched, CopyError> {
         match found.object {
             Object::Directory(dir) => {
                 let source = From {
@@ -112,7 +140,7 @@ impl<'a> Copier<'a> {
                         Source::Tree(_) => Some(found.metadata.mount),
                     },
                 };
-                self.merge(source)
+                self.merge(source, only)
             }
             Object::Entry(ref dir, ref name) => {
                 let entry = Entry {
@@ -122,20 +150,24 @@ impl<'a> Copier<'a> {
                     metadata: &found.metadata,
                 };
                 match self.request.mode {
-                    Mode::Add(archives) if found.metadata.kind == Kind::File => self.add(archives, entry, &found.name),
-                    Mode::Add(_) | Mode::Copy => self.copy_entry(entry, &found.name),
+                    Mode::Add(archives) if found.metadata.kind == Kind::File => {
+                        self.add(archives, entry, &found.name)?;
+                    }
+                    Mode::Add(_) | Mode::Copy => self.copy_entry(entry, &found.name)?,
                 }
+                Ok(Matched::Something)
             }
         }
     }
 
     /// Merges a directory: the destination is a directory whatever it looks like.
-    fn merge(&mut self, from: From<'_>) -> Result<(), CopyError> {
+    fn merge(&mut self, from: From<'_>, only: Option<&Pattern>) -> Result<Matched, CopyError> {
         let new = self.writer.new_dir(self.request.created_mtime);
         let resolved = self.directory(&new)?;
         let filter = Filter {
             ignore: self.request.source.ignore().map(|file| &file.patterns),
             exclude: self.request.exclude,
+            only,
         };
         self.created.remove(&resolved.path);
         let before = self.writer.copied.written.len();
@@ -144,10 +176,14 @@ impl<'a> Copier<'a> {
         let seen = tree::merge(&mut self.writer, filter, from, target, Top::MtimeOnly, None)?;
         // The directory itself is always among what was written.
         let nothing = self.writer.copied.written.len() <= before + 1;
-        if let (true, true, Some(ignore)) = (nothing, seen > 0, self.request.source.ignore()) {
-            (self.writer.warn)(&format!("all of {name} is excluded by {}", ignore.name));
+        match (nothing, only, self.request.source.ignore()) {
+            (true, Some(_), _) => return Ok(Matched::Nothing),
+            (true, None, Some(ignore)) if seen > 0 && self.request.exclude.is_none() => {
+                (self.writer.warn)(&format!("all of {name} is excluded by {}", ignore.name));
+            }
+            _ => {}
         }
-        Ok(())
+        Ok(Matched::Something)
     }
 
     fn copy_entry(&mut self, entry: Entry<'_>, name: &[u8]) -> Result<(), CopyError> {

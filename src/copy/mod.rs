@@ -13,6 +13,7 @@
 
 mod destination;
 mod error;
+mod parents;
 mod source;
 mod tree;
 mod whole;
@@ -45,8 +46,10 @@ pub struct CopyRequest<'a> {
     pub chown: Option<Owner>,
     /// `--chmod`.
     pub chmod: Option<&'a Chmod>,
-    /// `--exclude`: relative to the root of each source directory.
+    /// `--exclude`: relative to the root of each source directory. A path that is itself a file is copied all the same.
     pub exclude: Option<&'a IgnorePatterns>,
+    /// `--parents`.
+    pub parents: Parents,
     /// Which of the two instructions this is.
     pub mode: Mode<'a>,
     /// Modification time of directories and heredocs that are made; `None` is now.
@@ -78,6 +81,16 @@ pub struct InlineFile {
     pub name: Vec<u8>,
     /// Content after expansion.
     pub content: Vec<u8>,
+}
+
+/// What becomes of the directories that lead to a source.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Parents {
+    /// A source arrives by its own name.
+    #[default]
+    Dropped,
+    /// `--parents`: a source arrives by its whole path, or by what of it stands after the first `/./`.
+    Kept,
 }
 
 /// COPY copies archives, ADD extracts them.

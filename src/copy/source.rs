@@ -113,6 +113,23 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// Makes sure that something visible is at `path`; a symlink at its end is that thing itself.
+    pub(super) fn require(&self, path: &RootfsPath) -> Result<(), CopyError> {
+        let Some((parent, name)) = path.split_last() else {
+            return Ok(());
+        };
+        if self.rootfs().metadata(path).map_err(CopyError::Read)?.is_none() {
+            return Err(self.not_found(path));
+        }
+        let parent = self.rootfs().canonicalize(&parent).map_err(CopyError::Read)?;
+        let there = parent.join(&name);
+        let (_, object) = self.object(&there)?.ok_or_else(|| self.not_found(path))?;
+        match self.hidden(path, &there, &object)? {
+            Some(rule) => Err(self.ignored(path, rule)),
+            None => Ok(()),
+        }
+    }
+
     /// A plain path: as written or, if that does not exist, without its escapes.
     fn written(&self, path: RootfsPath) -> Result<Candidate, CopyError> {
         let escaped = path.as_bytes().contains(&b'\\') && self.rootfs().canonicalize(&path).is_err();

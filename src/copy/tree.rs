@@ -6,18 +6,34 @@ use std::vec::IntoIter;
 
 use super::write::{Entry, Target, Writer};
 use super::{CopyError, RootfsPath};
+use crate::context::pattern::Pattern;
 use crate::context::{Hits, IgnorePatterns};
 use crate::rootfs::{Dir, Metadata};
 
 /// `PATH_MAX` of Linux.
 const LONGEST_PATH: usize = 4096;
 
-/// Which entries of a tree are left out, by the ignore file (from the root of the context) and by `--exclude` (from
-/// the directory that is copied).
+/// Which entries of a tree are copied.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Filter<'a> {
+    /// The ignore file leaves out; from the root of the context.
     pub ignore: Option<&'a IgnorePatterns>,
+    /// `--exclude` leaves out; from the directory that is copied.
     pub exclude: Option<&'a IgnorePatterns>,
+    /// Nothing is copied but what matches, with all below it; from the directory that is copied.
+    pub only: Option<&'a Pattern>,
+}
+
+impl Filter<'_> {
+    /// Whether an entry is taken, if the directory that holds it is not.
+    fn selects(&self, relative: &RootfsPath) -> bool {
+        self.only.is_none_or(|only| only.matches(relative.as_bytes()))
+    }
+
+    /// Whether something below a directory that is not taken may be.
+    fn may_select_below(&self, relative: &RootfsPath) -> bool {
+        self.only.is_none_or(|only| only.may_match_below(relative.as_bytes()))
+    }
 }
 
 /// A directory of the source.
@@ -62,9 +78,9 @@ struct Frame {
     source_path: RootfsPath,
     /// Path below the directory that is copied.
     relative: RootfsPath,
-    hits: [Hits; 2],
+    sieve: Sieve,
     names: IntoIter<Vec<u8>>,
-    /// `None` while nothing of an excluded directory was included again.
+    /// `None` while nothing of a directory that is itself left out was copied.
     target: Option<Dir>,
     target_path: RootfsPath,
 }
@@ -78,9 +94,16 @@ impl Frame {
     }
 }
 
+/// What the filter said of a directory; its entries are judged with it.
+struct Sieve {
+    ignored: Hits,
+    excluded: Hits,
+    selected: bool,
+}
+
 struct Merge<'w, 'a> {
     writer: &'w mut Writer<'a>,
-    filter: Filter<'a>,
+    filter: Filter<'w>,
     mount: Option<u64>,
     /// The rootfs itself, should it lie inside the source.
     own_root: ((u32, u32), u64),
@@ -92,17 +115,17 @@ struct Merge<'w, 'a> {
 
 /// Whether an entry is copied.
 enum Verdict {
-    Copied([Hits; 2]),
+    Copied(Sieve),
     /// The directory is left out, but something below may not be.
-    Looked([Hits; 2]),
+    Looked(Sieve),
     LeftOut,
 }
 
 /// Copies the entries of `from` into the directory `target`, and gives that the metadata that `top` says. Returns how
 /// many entries it met, those left out included.
-pub(super) fn merge<'a>(
-    writer: &mut Writer<'a>,
-    filter: Filter<'a>,
+pub(super) fn merge(
+    writer: &mut Writer<'_>,
+    filter: Filter<'_>,
     from: From<'_>,
     target: (Dir, RootfsPath),
     top: Top,
@@ -110,14 +133,18 @@ pub(super) fn merge<'a>(
 ) -> Result<usize, CopyError> {
     let root = writer.rootfs.root().metadata();
     let root = root.map_err(|source| CopyError::write("stat", &RootfsPath::root(), source))?;
-    let hits = filter.ignore.map(|ignore| ignore.judge_path(from.path).hits);
+    let ignored = filter.ignore.map(|ignore| ignore.judge_path(from.path).hits);
     let frame = Frame {
         names: names(&from.dir, from.path, &from.metadata, from.mount)?,
         source: from.dir,
         metadata: from.metadata,
         source_path: from.path.clone(),
         relative: RootfsPath::root(),
-        hits: [hits.unwrap_or_default(), Hits::default()],
+        sieve: Sieve {
+            ignored: ignored.unwrap_or_default(),
+            excluded: Hits::default(),
+            selected: filter.only.is_none(),
+        },
         target: Some(target.0),
         target_path: target.1,
     };
@@ -168,14 +195,14 @@ impl Merge<'_, '_> {
         };
         match self.judge(frame, name, &path, &metadata) {
             Verdict::LeftOut => Ok(()),
-            Verdict::Copied(hits) if metadata.is_dir() => {
-                self.enter(name, path, metadata, hits)?;
+            Verdict::Copied(sieve) if metadata.is_dir() => {
+                self.enter(name, path, metadata, sieve)?;
                 self.make_targets()?;
                 self.leave_to_others();
                 Ok(())
             }
             Verdict::Copied(_) => self.copy(name, &path, &metadata),
-            Verdict::Looked(hits) => self.enter(name, path, metadata, hits),
+            Verdict::Looked(sieve) => self.enter(name, path, metadata, sieve),
         }
     }
 
@@ -184,28 +211,44 @@ impl Merge<'_, '_> {
             return Verdict::LeftOut;
         }
         let relative = frame.relative.join(name);
-        let mut hits = [Hits::default(), Hits::default()];
-        let mut copied = true;
-        let filters = [(self.filter.ignore, path), (self.filter.exclude, &relative)];
-        for (which, (patterns, path)) in filters.into_iter().enumerate() {
+        let selected = frame.sieve.selected || self.filter.selects(&relative);
+        if !selected && (!metadata.is_dir() || !self.filter.may_select_below(&relative)) {
+            return Verdict::LeftOut;
+        }
+        let mut sieve = Sieve {
+            ignored: Hits::default(),
+            excluded: Hits::default(),
+            selected,
+        };
+        let mut copied = selected;
+        let rules = [
+            (self.filter.ignore, path, &frame.sieve.ignored, &mut sieve.ignored),
+            (
+                self.filter.exclude,
+                &relative,
+                &frame.sieve.excluded,
+                &mut sieve.excluded,
+            ),
+        ];
+        for (patterns, path, above, hits) in rules {
             let Some(patterns) = patterns else { continue };
-            let judgement = patterns.judge(&frame.hits[which], path.as_bytes());
+            let judgement = patterns.judge(above, path.as_bytes());
             if judgement.is_excluded() {
                 if !metadata.is_dir() || !patterns.may_include_below(path.as_bytes()) {
                     return Verdict::LeftOut;
                 }
                 copied = false;
             }
-            hits[which] = judgement.hits;
+            *hits = judgement.hits;
         }
         if copied {
-            Verdict::Copied(hits)
+            Verdict::Copied(sieve)
         } else {
-            Verdict::Looked(hits)
+            Verdict::Looked(sieve)
         }
     }
 
-    fn enter(&mut self, name: &[u8], path: RootfsPath, metadata: Metadata, hits: [Hits; 2]) -> Result<(), CopyError> {
+    fn enter(&mut self, name: &[u8], path: RootfsPath, metadata: Metadata, sieve: Sieve) -> Result<(), CopyError> {
         let Some(frame) = self.stack.last() else {
             return Ok(());
         };
@@ -216,7 +259,7 @@ impl Merge<'_, '_> {
             source,
             metadata,
             relative: frame.relative.join(name),
-            hits,
+            sieve,
             names,
             target: None,
             target_path: frame.target_path.join(name),

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
 
 mod metadata;
+mod parents;
 mod placement;
 mod sources;
 mod whole;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use rbuild::cancel::Cancel;
 use rbuild::context::{BuildContext, IgnoreFile, IgnorePatterns};
-use rbuild::copy::{Archives, Copied, CopyError, CopyRequest, InlineFile, Mode, Owner, Source, copy};
+use rbuild::copy::{Archives, Copied, CopyError, CopyRequest, InlineFile, Mode, Owner, Parents, Source, copy};
 use rbuild::rootfs::{Chmod, Rootfs, RootfsPath, Timestamp};
 use rbuild::snapshot::Fingerprints;
 
@@ -37,6 +38,7 @@ struct Copy<'a> {
     chown: Option<Owner>,
     chmod: Option<Chmod>,
     exclude: Option<IgnorePatterns>,
+    parents: Parents,
     files: Vec<InlineFile>,
     mode: Mode<'a>,
     created_mtime: Option<Timestamp>,
@@ -104,6 +106,7 @@ impl Bench {
             chown: Some(me()),
             chmod: None,
             exclude: None,
+            parents: Parents::Dropped,
             files: Vec::new(),
             mode: Mode::Copy,
             created_mtime: None,
@@ -152,6 +155,13 @@ impl<'a> Copy<'a> {
         }
     }
 
+    fn parents(self) -> Self {
+        Self {
+            parents: Parents::Kept,
+            ..self
+        }
+    }
+
     fn file(mut self, name: &str, content: &str) -> Self {
         self.files.push(InlineFile {
             name: name.as_bytes().to_vec(),
@@ -187,6 +197,7 @@ impl<'a> Copy<'a> {
             chown: self.chown,
             chmod: self.chmod.as_ref(),
             exclude: self.exclude.as_ref(),
+            parents: self.parents,
             mode: self.mode,
             created_mtime: self.created_mtime,
         };

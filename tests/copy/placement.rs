@@ -198,6 +198,7 @@ fn an_interrupt_ends_the_copy() {
         chown: Some(me()),
         chmod: None,
         exclude: None,
+        parents: Parents::Dropped,
         mode: Mode::Copy,
         created_mtime: None,
     };
@@ -221,6 +222,7 @@ fn a_rootfs_inside_its_own_context_is_left_out() {
         chown: Some(me()),
         chmod: None,
         exclude: None,
+        parents: Parents::Dropped,
         mode: Mode::Copy,
         created_mtime: None,
     };

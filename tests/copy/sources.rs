@@ -243,6 +243,11 @@ fn exclude_is_relative_to_each_source_directory() {
         ("*", "s", ""),
         ("** !n/d.md", "s", "n/d.md=4"),
         ("*.txt", "s/a.txt s/n", "a.txt=1 d.md=4"),
+        // A file that is itself the source is copied, by its name or by a wildcard.
+        ("*.txt **/*.txt a.txt s/a.txt", "s/*.t*", "a.txt=1"),
+        ("s", "s", "a.txt=1 b.md=2 n/c.txt=3 n/d.md=4"),
+        ("/n ./b.md", "s", "a.txt=1"),
+        ("** !keep !n/d.md", "s", "n/d.md=4"),
     ] {
         let bench = Bench::new(tree, "");
         let (rules, paths): (Vec<_>, Vec<_>) = (words(rules), words(paths));
@@ -252,4 +257,11 @@ fn exclude_is_relative_to_each_source_directory() {
     let bench = Bench::new(tree, "");
     bench.copy(&["s"], "/d").exclude(&["*"]).run().unwrap();
     assert_eq!(list(&bench.rootfs()), "d/");
+    assert!(bench.warnings.borrow().is_empty(), "{:?}", bench.warnings);
+    let bench = Bench::new(
+        "d/x/a.png=1 d/x/b.png->a.png d/x/c.txt=2 d/x/gone.png->nowhere d/e.png=3",
+        "",
+    );
+    bench.copy(&["d"], "/").exclude(&["*/*.png"]).run().unwrap();
+    assert_eq!(list(&bench.rootfs()), "e.png=3 x/c.txt=2");
 }
