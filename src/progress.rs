@@ -151,6 +151,13 @@ pub enum Event<'a> {
     },
     /// Something the user should know that does not end the build.
     Warning(&'a str),
+    /// The same about one step.
+    StepWarning {
+        /// Which step.
+        step: StepRef<'a>,
+        /// What the user should know.
+        text: &'a str,
+    },
     /// Something worth a line.
     Info(&'a str),
     /// Something for `--verbosity=debug`.

@@ -211,7 +211,7 @@ pub enum Problem {
         source: io::Error,
     },
     /// Somebody asked for the end.
-    #[error(transparent)]
+    #[error("stopped")]
     Cancelled(#[from] Cancelled),
 }
 
@@ -294,7 +294,7 @@ impl BuildError {
     }
 
     /// The problem and its causes, outermost first.
-    fn chain(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    pub(super) fn chain(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
         let first: &(dyn std::error::Error + 'static) = &*self.problem;
         std::iter::successors(Some(first), |error| error.source())
     }

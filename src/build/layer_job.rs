@@ -122,8 +122,15 @@ impl LayerJob {
 impl LayerTask {
     fn write(&self, read: impl FnOnce(Fingerprints) + Send) -> Result<(Layer, Blob), BuildError> {
         let mut blob = self.blobs.create()?;
+        let (stage, number, of) = &self.step;
+        let step = StepRef {
+            stage,
+            number: *number,
+            of: *of,
+        };
         let mut warn = |warning: crate::layer::WriteWarning| {
-            self.progress.event(Event::Warning(&warning.to_string()));
+            let text = &warning.to_string();
+            self.progress.event(Event::StepWarning { step, text });
         };
         let written = crate::layer::write(
             &self.changes,
@@ -137,12 +144,6 @@ impl LayerTask {
         .map_err(Problem::WriteLayer)?;
         let layer = describe(&written);
         let blob = blob.commit(layer.descriptor.clone())?;
-        let (stage, number, of) = &self.step;
-        let step = StepRef {
-            stage,
-            number: *number,
-            of: *of,
-        };
         self.progress.event(Event::Layer {
             step,
             digest: &written.digest,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request ─▶ Dockerfile ─▶ outline ─▶ base configs ─▶ plan
-//!    plan ─▶ stages, each after those it needs ─▶ layers, uploaded while the next step runs
+//!    plan ─▶ stages beside each other, each after those it needs ─▶ layers, uploaded while the next step runs
 //!    layers + config ─▶ image ─▶ destinations, layout, archive, digest files
 //! ```
 //!
@@ -14,11 +14,13 @@ mod connect;
 mod contexts;
 mod error;
 mod fetch;
+mod finished;
 mod images;
 mod layer_job;
 mod pool;
 mod process;
 pub mod request;
+mod schedule;
 mod session;
 mod stage;
 mod step;
@@ -33,9 +35,10 @@ use jiff::Timestamp;
 use contexts::NamedTrees;
 pub use error::{BuildError, Problem};
 use fetch::Fetcher;
+use finished::Finished;
 use images::Images;
 use request::{BuildRequest, LayerCompression};
-use session::{Finished, LayerJobs, Layering, Session};
+use session::{LayerJobs, Layering, Session};
 use stage::Lineage;
 use trees::ImageTrees;
 pub use upload::UploadError;

@@ -1,13 +1,15 @@
-//! What the stages of one build share, and the order in which they are built.
+//! What the stages of one build share.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::contexts::NamedTrees;
 use super::error::BuildError;
 use super::fetch::Fetcher;
+use super::finished::{Finished, FinishedStage};
 use super::images::{self, Images};
 use super::layer_job::LayerJob;
+use super::schedule;
 use super::stage::{Lineage, Stage};
 use super::step;
 use super::trees::ImageTrees;
@@ -57,44 +59,6 @@ pub(crate) enum Layering {
     PerStage,
 }
 
-/// A stage that is built. Many may read it at once; its files are unpacked or moved on under the write lock.
-#[derive(Debug)]
-pub(crate) struct FinishedStage(RwLock<Stage>);
-
-impl FinishedStage {
-    /// To read from.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Stage> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// To take from.
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Stage> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The stages that are built so far; they stay here to the end, if without their files.
-#[derive(Debug, Default)]
-pub(crate) struct Finished(Mutex<BTreeMap<StageId, Arc<FinishedStage>>>);
-
-impl Finished {
-    fn add(&self, id: StageId, stage: Stage) {
-        let stage = Arc::new(FinishedStage(RwLock::new(stage)));
-        let mut stages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        stages.insert(id, stage);
-    }
-
-    fn get(&self, id: StageId) -> Option<Arc<FinishedStage>> {
-        let stages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        stages.get(&id).cloned()
-    }
-
-    fn ids(&self) -> BTreeSet<StageId> {
-        let stages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        stages.keys().copied().collect()
-    }
-}
-
 /// The layers that are being written: they read files that must not be removed before.
 #[derive(Debug, Default)]
 pub(crate) struct LayerJobs(Mutex<Vec<LayerJob>>);
@@ -123,14 +87,9 @@ impl Session {
     /// Builds every stage of the plan, each after those it needs, and returns what the target is made of.
     pub(crate) fn build_stages(&self) -> Result<Lineage, BuildError> {
         self.prefetch()?;
-        for planned in &self.plan.stages {
-            let label = stage_label(planned);
-            let stage = self
-                .build_stage(planned)
-                .map_err(|error| error.in_stage(planned, &label))?;
-            self.finished.add(planned.id, stage);
-            self.release_unneeded();
-        }
+        let needs = |stage: &PlannedStage| (stage.id, stage.dependencies().into_iter().collect());
+        let needs = self.plan.stages.iter().map(needs).collect();
+        schedule::run(needs, schedule::workers(), &self.cancel, |id| self.build(id))?;
         Ok(self.stage(self.plan.target).read().lineage.clone())
     }
 
@@ -154,19 +113,29 @@ impl Session {
         })
     }
 
-    fn build_stage(&self, planned: &PlannedStage) -> Result<Stage, BuildError> {
+    fn build(&self, id: StageId) -> Result<(), BuildError> {
+        let planned = self.plan.stage(id).expect("the plan holds what is scheduled");
         let label = stage_label(planned);
+        let stage = self
+            .build_stage(planned, &label)
+            .map_err(|error| error.in_stage(planned, &label))?;
+        self.finished.add(id, stage);
+        self.release_unneeded();
+        Ok(())
+    }
+
+    fn build_stage(&self, planned: &PlannedStage, label: &str) -> Result<Stage, BuildError> {
         let base = match &planned.base {
             Base::Scratch => "scratch".to_owned(),
             Base::Image(key) => key.source.to_string(),
             Base::Stage(id) => self.plan.stage(*id).map_or_else(|| id.to_string(), stage_label),
         };
         self.progress.event(Event::StageStart {
-            stage: &label,
+            stage: label,
             base: &base,
         });
         let mut stage = Stage::begin(planned, self);
-        step::run_all(&mut stage, planned, &label, self)?;
+        step::run_all(&mut stage, planned, label, self)?;
         // The base stage is given up next; what a later stage will look for here must have moved before.
         if matches!(planned.base, Base::Stage(_)) && self.wants_files(planned.id) {
             stage.rootfs(self)?;
@@ -188,14 +157,8 @@ impl Session {
         unpacked.map_or_else(|| stage.write().rootfs(self), Ok)
     }
 
-    /// Whether the files of `base` must stay as they are although `user` is built upon it.
-    pub(crate) fn is_read_besides(&self, base: StageId, user: StageId) -> bool {
-        let reads = self.plan.stage(user).is_some_and(|stage| stage.reads(base));
-        reads || self.unfinished_users(base).any(|stage| stage != user)
-    }
-
     /// The stages that need `id` and are not built yet.
-    fn unfinished_users(&self, id: StageId) -> impl Iterator<Item = StageId> {
+    pub(crate) fn unfinished_users(&self, id: StageId) -> impl Iterator<Item = &PlannedStage> {
         let finished = self.finished.ids();
         let open = self
             .plan
@@ -203,7 +166,6 @@ impl Session {
             .iter()
             .filter(move |stage| !finished.contains(&stage.id));
         open.filter(move |stage| stage.dependencies().contains(&id))
-            .map(|stage| stage.id)
     }
 
     /// Where the build works.

@@ -1,5 +1,6 @@
 //! One stage while it is built: its rootfs, what is recorded of it, and the layers so far.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -100,23 +101,31 @@ impl Stage {
     /// The base stage's rootfs itself when nobody else wants it, else a copy.
     fn inherit(&mut self, base: StageId, session: &Session) -> Result<Arc<Rootfs>, BuildError> {
         let original = session.stage_rootfs(base)?;
-        let is_shared = session.is_read_besides(base, self.id);
-        let base = session.stage(base);
-        if is_shared {
+        let base_id = base;
+        let base = session.stage(base_id);
+        let mut heirs = base.heirs();
+        if self.must_copy(base_id, &heirs, session) {
             let rootfs = session.workspace().new_rootfs()?;
             let warn = |text: &str| session.progress.event(Event::Warning(text));
             let base = base.read();
             let to = (&*rootfs, &mut self.fingerprints);
             crate::copy::copy_tree((&original, &base.fingerprints), to, &session.cancel, &warn)?;
+            heirs.insert(self.id);
             return Ok(rootfs);
         }
-        // Nobody can begin to read it again: every other stage that needs it is built.
+        // Nobody can begin to read it again: every other stage that needs it is built, or has a copy.
         let mut base = base.write();
         self.index = base.index.take();
         self.fingerprints = std::mem::take(&mut base.fingerprints);
         self.reading = base.reading.take();
         base.rootfs = None;
         Ok(original)
+    }
+
+    /// Whether the files of `base` must stay as they are although this stage is built upon it.
+    fn must_copy(&self, base: StageId, heirs: &BTreeSet<StageId>, session: &Session) -> bool {
+        let mut users = session.unfinished_users(base);
+        users.any(|user| user.reads(base) || (user.id != self.id && !heirs.contains(&user.id)))
     }
 
     /// Waits until the rootfs may change: the files of the layer before have been read.

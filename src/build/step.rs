@@ -71,7 +71,7 @@ fn run_one(
     let changes = match step {
         Step::Metadata => return Ok(None),
         Step::Run(run) => process::run(stage, run, reference, session)?,
-        Step::Copy(copy) => run_copy(stage, copy, session)?,
+        Step::Copy(copy) => run_copy(stage, copy, reference, session)?,
         Step::Workdir(workdir) => run_workdir(stage, workdir, session)?,
     };
     match session.layering {
@@ -111,7 +111,12 @@ fn squash(stage: &mut Stage, step: (String, usize, usize), session: &Session) ->
     Ok(())
 }
 
-fn run_copy(stage: &mut Stage, step: &CopyStep, session: &Session) -> Result<ChangeSet, BuildError> {
+fn run_copy(
+    stage: &mut Stage,
+    step: &CopyStep,
+    reference: StepRef<'_>,
+    session: &Session,
+) -> Result<ChangeSet, BuildError> {
     let rootfs = stage.rootfs(session)?;
     let tree = session.tree(&step.from)?;
     let chown = step
@@ -138,7 +143,10 @@ fn run_copy(stage: &mut Stage, step: &CopyStep, session: &Session) -> Result<Cha
     };
     stage.settle();
     let mut fingerprints = Fingerprints::default();
-    let warn = |text: &str| session.progress.event(Event::Warning(text));
+    let warn = |text: &str| {
+        let step = reference;
+        session.progress.event(Event::StepWarning { step, text });
+    };
     let copied = copy::copy(&request, &rootfs, &mut fingerprints, &session.cancel, &warn)?;
     let mut changes = ChangeSet::builder();
     for path in copied.removed {

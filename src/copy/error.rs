@@ -82,7 +82,7 @@ pub enum CopyError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The build ends early.
-    #[error(transparent)]
+    #[error("stopped")]
     Cancelled(#[from] Cancelled),
 }
 

@@ -144,7 +144,7 @@ pub enum CompressError {
     #[error("start a thread for compression")]
     Thread(#[source] io::Error),
     /// The build was interrupted.
-    #[error(transparent)]
+    #[error("stopped")]
     Cancelled(#[from] Cancelled),
 }
 

@@ -88,6 +88,6 @@ pub enum ApplyError {
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     /// The build was interrupted.
-    #[error(transparent)]
+    #[error("stopped")]
     Cancelled(#[from] Cancelled),
 }

@@ -206,7 +206,7 @@ pub enum RegistryError {
         host: String,
     },
     /// Somebody asked the build to end.
-    #[error(transparent)]
+    #[error("stopped")]
     Cancelled(#[from] Cancelled),
 }
 

@@ -81,7 +81,7 @@ pub enum RunError {
     #[error("the isolated process was lost: {0}")]
     Lost(String),
     /// The build was interrupted.
-    #[error(transparent)]
+    #[error("stopped")]
     Cancelled(#[from] Cancelled),
 }
 

@@ -36,7 +36,7 @@ pub enum SnapshotError {
         source: io::Error,
     },
     /// The build was interrupted.
-    #[error(transparent)]
+    #[error("stopped")]
     Cancelled(#[from] Cancelled),
 }
 

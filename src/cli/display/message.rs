@@ -129,6 +129,10 @@ impl Message {
             Event::Exporting(destination) => info(exporting(&clean(destination))),
             Event::Exported { destination, digest } => info(exported(&clean(destination), digest)),
             Event::Warning(text) => Some(Self::bare(Level::Warning, clean(text))),
+            Event::StepWarning { step, text } => Some(Self {
+                level: Level::Warning,
+                ..Self::of_step(step, clean(text))
+            }),
             Event::Info(text) => info(clean(text)),
             Event::Debug(text) => Some(Self::bare(Level::Debug, clean(text))),
             Event::TransferStart { .. } | Event::TransferProgress { .. } | Event::TransferEnd { .. } => None,

@@ -103,7 +103,7 @@ pub enum WriteError {
     #[error(transparent)]
     Compress(CompressError),
     /// The build was interrupted.
-    #[error(transparent)]
+    #[error("stopped")]
     Cancelled(#[from] Cancelled),
 }
 
