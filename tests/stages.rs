@@ -28,10 +28,7 @@ impl Meeting {
                 }
             }
             // A connection that closes would be an answer too.
-            let left_waiting = guests.len() > answered.len();
-            while left_waiting {
-                std::thread::park();
-            }
+            std::mem::forget(guests);
         });
         Self(port)
     }
