@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports() {
+    fn l362_l363_ports() {
         for (text, expected) in [
             ("80", vec!["80/tcp"]),
             ("80/udp", vec!["80/udp"]),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn problems() {
+    fn l363_problems_of_ports() {
         for (text, reason) in [
             ("x", "invalid containerPort: x"),
             ("70000", "invalid containerPort: 70000"),

@@ -1,5 +1,9 @@
 //! Tables over whole Dockerfiles: a row for each rule of the language that planning implements.
 
+mod history;
+mod metadata;
+mod onbuild;
+
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -33,6 +37,7 @@ fn base_config(image: &ImageKey) -> BaseConfig {
             "Healthcheck": {"Test": ["CMD", "x"], "Interval": 5, "Retries": 1},
         }),
         "library/onbuild" => json!({"OnBuild": ["ENV T=1", "RUN trigger $T"]}),
+        "library/copies" => json!({"OnBuild": ["COPY --from=other x /"]}),
         _ => json!({}),
     };
     let mut value = serde_json::to_value(&image.platform).unwrap();
