@@ -114,7 +114,7 @@ fn l387_sources_of_triggers_are_the_child_s() {
         };
         let from = match &copy.from {
             CopyFrom::Stage(id) => format!("stage {id}"),
-            CopyFrom::Image(image) => image.reference.repository().to_owned(),
+            CopyFrom::Image(image) => image.source.reference().unwrap().repository().to_owned(),
             other => format!("{other:?}"),
         };
         format!("{from} with {stages:?}")
