@@ -14,7 +14,7 @@
 //!   as whom.
 //! - content: [`context`] and [`copy`] bring files into a rootfs, [`snapshot`] finds what a step changed, [`layer`]
 //!   turns that into a blob and back, [`store`] keeps blobs.
-//! - the network: [`registry`] pulls and pushes.
+//! - the network: [`http`] is how it is spoken to, [`registry`] pulls and pushes.
 //! - drivers: [`build`] executes a plan, [`export`] brings the image to its destinations, [`cli`] is the program.
 //! - everywhere: [`progress`] tells whoever watches, [`cancel`] ends a build early, [`diagnostic`] is how an error is
 //!   shown.
@@ -27,6 +27,7 @@ pub mod copy;
 pub mod diagnostic;
 pub mod dockerfile;
 pub mod export;
+pub mod http;
 pub mod image;
 pub mod layer;
 pub mod oci;

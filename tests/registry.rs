@@ -11,9 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rbuild::cancel::Cancel;
+use rbuild::http::Backoff;
 use rbuild::oci::{Descriptor, Digest, Index, Manifest, ManifestFormat, MediaType, Platform, Raw, Reference};
 use rbuild::progress::{Event, Progress, Silent, TransferEnd};
-use rbuild::registry::{Backoff, Client, CredentialSources, Credentials, RegistryError, RegistryOptions};
+use rbuild::registry::{Client, CredentialSources, Credentials, RegistryError, RegistryOptions};
 use rbuild::store::{Blob, Blobs, Incoming, StoreError};
 use registry_support::{Registry, Scripted, Seen, answer, cut_answer};
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::error::{BuildError, Problem};
 use super::request::{CredentialSources, Mirror, RegistryOptions, Secret};
 use crate::cancel::Cancel;
+use crate::http::ClientCertificate;
 use crate::progress::Progress;
-use crate::registry::{self, Client, ClientCertificate, Credentials};
+use crate::registry::{self, Client, Credentials};
 
 /// Sets up the client. Nothing is connected to yet.
 pub(crate) fn client(

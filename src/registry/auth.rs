@@ -15,9 +15,11 @@ use serde::Deserialize;
 
 use super::challenge::{self, Bearer, Challenge};
 use super::credentials::{Credential, Credentials, Secret};
-use super::error::{Identity, RegistryError, redact};
+use super::error::{Identity, RegistryError};
 use super::message::{Body, Request, Response};
-use super::transport::{Direction, Transport, is_internal};
+use super::transport::{Direction, Transport};
+use crate::http::client::is_internal;
+use crate::http::redact;
 
 const CLIENT_ID: &str = "rbuild";
 const MAX_TOKEN_ANSWER: u64 = 64 << 10;

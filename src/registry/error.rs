@@ -7,11 +7,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::{Method, Url};
+use reqwest::Method;
 
 use super::credentials::CredentialError;
-use super::location::LocationError;
 use crate::cancel::Cancelled;
+use crate::http::{ClientError, Failure, LocationError, RequestLine, RootCause};
 use crate::oci::{ConfigError, Digest, ManifestError, Platform};
 use crate::store::{Cause, StoreError};
 
@@ -210,18 +210,6 @@ pub enum RegistryError {
     Cancelled(#[from] Cancelled),
 }
 
-/// Method and URL of a request, safe to show.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RequestLine(Box<Line>);
-
-/// Apart, so that errors stay small.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Line {
-    method: Method,
-    url: String,
-    host: String,
-}
-
 /// An error answer of a registry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ErrorAnswer {
@@ -248,32 +236,6 @@ pub enum Identity {
     /// With a token from the credentials.
     Token,
 }
-
-/// Kinds of failure between us and a registry.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// Nobody listens.
-    Refused,
-    /// The name has no address, or no name server answers.
-    Resolution,
-    /// Something listens that does not speak TLS.
-    NotTls,
-    /// The server's certificate is not to be trusted.
-    Certificate,
-    /// TLS failed otherwise.
-    Tls,
-    /// No answer in time.
-    TimedOut,
-    /// The connection ended early.
-    Closed,
-    /// Anything else on the way.
-    Other,
-}
-
-/// The innermost error of a chain, in its own words.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct RootCause(pub(super) String);
 
 impl RegistryError {
     /// What to try, when that is known.
@@ -320,36 +282,6 @@ impl RegistryError {
     }
 }
 
-impl RequestLine {
-    pub(super) fn new(method: &Method, url: &Url) -> Self {
-        Self(Box::new(Line {
-            method: method.clone(),
-            url: redact(url),
-            host: host_of(url),
-        }))
-    }
-}
-
-/// Scheme, host, port and path.
-pub(super) fn redact(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    // Fails only for URLs that can have neither.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.to_string()
-}
-
-/// Host and, if it is not the scheme's own, port.
-pub(super) fn host_of(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
-}
-
 fn list(available: &[String]) -> String {
     match available {
         [] => "none for any platform".to_owned(),
@@ -369,14 +301,14 @@ fn answer_hint(request: &RequestLine, answer: &ErrorAnswer) -> Option<String> {
         }
         (Some("TOOMANYREQUESTS"), _) | (_, 429) => "log in for a higher limit, or use --registry-mirror",
         (_, 413) => "a proxy in front of the registry limits the size of uploads",
-        (_, 404) => return Some(format!("check the name; is {} a container registry?", request.0.host)),
+        (_, 404) => return Some(format!("check the name; is {} a container registry?", request.host())),
         _ => return None,
     };
     Some(hint.to_owned())
 }
 
 fn identity_hint(request: &RequestLine, identity: &Identity) -> String {
-    let host = &request.0.host;
+    let host = request.host();
     match identity {
         Identity::Anonymous { searched } if searched.is_empty() => {
             format!("there are no credentials for {host}; log in with `docker login {host}`")
@@ -393,7 +325,7 @@ fn identity_hint(request: &RequestLine, identity: &Identity) -> String {
 }
 
 fn failure_hint(request: &RequestLine, failure: Failure) -> Option<String> {
-    let host = &request.0.host;
+    let host = request.host();
     match failure {
         Failure::Refused => Some(format!("is a registry running at {host}?")),
         Failure::Resolution => Some(format!("check the name {host} and the machine's name servers")),
@@ -403,80 +335,10 @@ fn failure_hint(request: &RequestLine, failure: Failure) -> Option<String> {
              --skip-tls-verify-registry {host}"
         )),
         // What the server said before it hung up is lost while a body is on its way.
-        Failure::Closed if matches!(request.0.method, Method::PUT | Method::PATCH) => Some(format!(
+        Failure::Closed if matches!(*request.method(), Method::PUT | Method::PATCH) => Some(format!(
             "{host}, or a proxy in front of it, may limit the size of uploads"
         )),
         _ => None,
-    }
-}
-
-impl Failure {
-    /// Looks through the whole chain: HTTP libraries wrap the interesting error several times.
-    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
-        let mut found = Self::Other;
-        let mut next = Some(error);
-        while let Some(error) = next {
-            found = Self::of_one(error).unwrap_or(found);
-            next = source_of(error);
-        }
-        found
-    }
-
-    fn of_one(error: &(dyn Error + 'static)) -> Option<Self> {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(match tls {
-                rustls::Error::InvalidCertificate(_) => Self::Certificate,
-                rustls::Error::InvalidMessage(_) => Self::NotTls,
-                _ => Self::Tls,
-            });
-        }
-        if let Some(http) = error.downcast_ref::<reqwest::Error>() {
-            return match http {
-                http if http.is_dns() => Some(Self::Resolution),
-                http if http.is_timeout() => Some(Self::TimedOut),
-                http if http.is_connect() => None,
-                http if http.is_body() || http.is_request() => Some(Self::Closed),
-                _ => None,
-            };
-        }
-        match error.downcast_ref::<std::io::Error>()?.kind() {
-            std::io::ErrorKind::ConnectionRefused => Some(Self::Refused),
-            std::io::ErrorKind::TimedOut => Some(Self::TimedOut),
-            std::io::ErrorKind::ConnectionReset
-            | std::io::ErrorKind::ConnectionAborted
-            | std::io::ErrorKind::BrokenPipe
-            | std::io::ErrorKind::UnexpectedEof => Some(Self::Closed),
-            _ => None,
-        }
-    }
-}
-
-impl RootCause {
-    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
-        let mut innermost = error;
-        while let Some(source) = source_of(innermost) {
-            innermost = source;
-        }
-        // reqwest's own messages end in the URL, query and all.
-        match innermost.downcast_ref::<reqwest::Error>() {
-            Some(http) if http.is_timeout() => Self("operation timed out".to_owned()),
-            Some(_) => Self("the request could not be sent".to_owned()),
-            None => Self(innermost.to_string()),
-        }
-    }
-}
-
-/// An `io::Error` made of another error hides it from `source`, which skips to the next one.
-fn source_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        Some(inner) => Some(inner),
-        None => error.source(),
-    }
-}
-
-impl fmt::Display for RequestLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.0.method, self.0.url)
     }
 }
 
@@ -498,41 +360,13 @@ impl fmt::Display for ErrorAnswer {
     }
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Refused => "nobody listens there",
-            Self::Resolution => "the host name cannot be resolved",
-            Self::NotTls => "the server does not speak TLS",
-            Self::Certificate => "the server's certificate is not trusted",
-            Self::Tls => "the TLS handshake failed",
-            Self::TimedOut => "no answer in time",
-            Self::Closed => "the connection was closed early",
-            Self::Other => "the request failed",
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_lines_hide_queries_and_users() {
-        let url = Url::parse("https://user:pass@h.example:5000/v2/a?X-Amz-Signature=secret#x").unwrap();
-        let line = RequestLine::new(&Method::GET, &url);
-        assert_eq!(line.to_string(), "GET https://h.example:5000/v2/a");
-        assert!(!format!("{line:?}").contains("secret"));
-        assert_eq!(line.0.host, "h.example:5000");
-    }
-
-    #[test]
-    fn failures_are_found_deep_in_the_chain() {
-        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let wrapped = std::io::Error::other(std::io::Error::other(tls));
-        assert_eq!(Failure::of(&wrapped), Failure::Certificate);
-        assert!(RootCause::of(&wrapped).0.contains("UnknownIssuer"));
-        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        assert_eq!(Failure::of(&refused), Failure::Refused);
+impl From<ClientError> for RegistryError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Certificate { path, source } => Self::Certificate { path, source },
+            ClientError::Tls(source) => Self::Tls(source),
+            ClientError::Http(cause) => Self::Http(cause),
+            ClientError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+        }
     }
 }

@@ -8,8 +8,9 @@ use reqwest::blocking::Response as HttpResponse;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Url};
 
-use super::error::{ErrorAnswer, RegistryError, RequestLine};
-use super::retry;
+use super::error::{ErrorAnswer, RegistryError};
+use crate::http::RequestLine;
+use crate::http::retry::parse_retry_after;
 
 /// Error bodies are read no further.
 const MAX_ERROR_BODY: u64 = 64 << 10;
@@ -110,7 +111,7 @@ impl Response {
             status: self.status(),
             code,
             message,
-            retry_after: retry_after.and_then(|text| retry::parse_retry_after(text, jiff::Timestamp::now())),
+            retry_after: retry_after.and_then(|text| parse_retry_after(text, jiff::Timestamp::now())),
         };
         (self.line, Box::new(answer))
     }

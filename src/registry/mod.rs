@@ -22,14 +22,12 @@ mod mirror;
 mod options;
 mod pull;
 mod retry;
-mod tls;
 mod transport;
 mod upload;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use reqwest::header::WARNING;
@@ -39,20 +37,17 @@ use self::auth::{Access, Authenticator};
 use self::message::{Request, Response};
 use self::transport::Transport;
 use crate::cancel::Cancel;
+use crate::http::{self, retry::describe};
 use crate::oci::{Digest, Reference};
 use crate::progress::{Event, Progress, Transfer};
 
 pub use self::credentials::{Credential, CredentialError, CredentialSources, Credentials, Secret};
-pub use self::error::{ErrorAnswer, Failure, Identity, RegistryError, RequestLine, RootCause};
-pub use self::location::LocationError;
-pub use self::options::{Backoff, ClientCertificate, RegistryOptions, Timeouts};
+pub use self::error::{ErrorAnswer, Identity, RegistryError};
+pub use self::options::{RegistryOptions, Timeouts};
 pub use self::pull::ResolvedImage;
 
 /// How often the progress of one blob is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How often a wait looks whether the build was interrupted.
-const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Talks to registries. Clones share connections, tokens and what is known about each registry.
 #[derive(Clone, Debug)]
@@ -193,7 +188,7 @@ impl Inner {
     fn pause(&self, what: &str, attempt: u32, retries: u32, error: RegistryError) -> Result<(), RegistryError> {
         let random = RandomState::new().hash_one(attempt);
         let verdict = retry::verdict(&error);
-        let Some(wait) = retry::wait_before(attempt, verdict, retries, self.options.backoff, random) else {
+        let Some(wait) = http::retry::wait_before(attempt, verdict, retries, self.options.backoff, random) else {
             return Err(error);
         };
         self.progress.event(Event::Retry {
@@ -206,28 +201,8 @@ impl Inner {
     }
 
     fn sleep(&self, wait: Duration) -> Result<(), RegistryError> {
-        let end = Instant::now() + wait;
-        loop {
-            self.cancel.check()?;
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            thread::sleep(left.min(CANCEL_INTERVAL));
-        }
+        Ok(http::retry::sleep(&self.cancel, wait)?)
     }
-}
-
-/// The error with its causes in one line.
-fn describe(error: &RegistryError) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
 
 /// Tells the progress of one blob, but not of every piece.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::{Backoff, ClientCertificate};
+
 /// How to talk to registries. Hosts are written as in a reference, with their port.
 #[derive(Clone, Debug)]
 pub struct RegistryOptions {
@@ -45,24 +47,6 @@ pub struct RegistryOptions {
     pub certificate_directory: Option<PathBuf>,
 }
 
-/// A certificate to show to a registry.
-#[derive(Clone, Debug)]
-pub struct ClientCertificate {
-    /// PEM file of the certificate chain.
-    pub certificate: PathBuf,
-    /// PEM file of its private key.
-    pub key: PathBuf,
-}
-
-/// Exponential back-off: `first`, doubled for each further try up to `longest`, a quarter of jitter either way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Backoff {
-    /// Before the second try.
-    pub first: Duration,
-    /// Never longer than this.
-    pub longest: Duration,
-}
-
 /// How long to wait for whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
@@ -95,15 +79,6 @@ impl Default for RegistryOptions {
             user_agent: concat!("rbuild/", env!("CARGO_PKG_VERSION")).to_owned(),
             certificate_file: None,
             certificate_directory: None,
-        }
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            first: Duration::from_secs(1),
-            longest: Duration::from_secs(30),
         }
     }
 }

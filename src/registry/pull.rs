@@ -10,10 +10,11 @@ use reqwest::{Method, Url};
 
 use super::auth::Access;
 use super::choice::rank;
-use super::error::RequestLine;
 use super::message::{Body, Response};
 use super::mirror::{self, Place, PlaceKind, Places};
 use super::{Client, Inner, Meter, RegistryError};
+use crate::http::RequestLine;
+use crate::http::retry::describe;
 use crate::oci::{
     Descriptor, Digest, Digester, Document, ImageConfig, Index, Manifest, ManifestFormat, Platform, Raw, Reference,
 };
@@ -132,7 +133,7 @@ impl Inner {
                 Err(error) if !matches!(error, RegistryError::Cancelled(_)) => error,
                 end => return end,
             };
-            let text = format!("no luck at the mirror {}: {}", place.registry, super::describe(&error));
+            let text = format!("no luck at the mirror {}: {}", place.registry, describe(&error));
             self.progress.event(Event::Info(&text));
         }
         action(&Pull::new(self, reference, &last))
@@ -377,7 +378,7 @@ impl<'a> Pull<'a> {
                     started_over = true;
                     self.inner.progress.event(Event::Retry {
                         what: &what,
-                        cause: &super::describe(&error),
+                        cause: &describe(&error),
                         attempt,
                         wait: std::time::Duration::ZERO,
                     });

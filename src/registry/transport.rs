@@ -4,10 +4,7 @@
 //! meant for. Every request runs on a thread of its own, so that an interrupted build need not wait for a silent server.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use reqwest::blocking::Client as HttpClient;
@@ -15,26 +12,17 @@ use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
 use reqwest::{Method, Url};
 use rustls::RootCertStore;
 
-use super::error::{Failure, RegistryError, RequestLine, RootCause, host_of, redact};
-use super::location;
+use super::error::RegistryError;
 use super::message::{Body, Request, Response};
 use super::options::RegistryOptions;
-use super::tls::{self, Verification};
 use crate::cancel::Cancel;
-
-const MAX_REDIRECTS: usize = 10;
-
-/// Load balancers drop idle connections silently, from a minute on.
-const POOL_IDLE: Duration = Duration::from_secs(50);
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// An upload has no total time limit; the kernel ends it when nothing was acknowledged for this long.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
+use crate::http::client::{self, Proxied, is_internal, is_loopback};
+use crate::http::redirect::{self, Downgrade, MAX_REDIRECTS};
+use crate::http::tls::{self, Verification};
+use crate::http::{Failure, RequestLine, host_of, redact};
 
 /// For the question whether a server speaks TLS. One that does answers at once.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-
-const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Which way content travels; flags are given for each way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -62,12 +50,6 @@ struct ClientKey {
     proxied: Proxied,
     /// Set when the host has certificates of its own.
     host: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Proxied {
-    AsConfigured,
-    Never,
 }
 
 impl Transport {
@@ -106,7 +88,12 @@ impl Transport {
         for _ in 0..=MAX_REDIRECTS {
             let authorization = authorization.filter(|_| url.origin() == origin);
             let response = self.send_once(direction, request, &url, authorization)?;
-            match redirect_target(&response, &request.method) {
+            match redirect::target(
+                &response.url,
+                response.status(),
+                response.header(&LOCATION),
+                &request.method,
+            ) {
                 None => return Ok(response),
                 Some(target) => {
                     self.check_redirect(direction, &response, &target)?;
@@ -163,7 +150,7 @@ impl Transport {
                 builder.body(reqwest::blocking::Body::sized(reader, *size))
             }
         };
-        let sent = self.wait_for(move || builder.send())?;
+        let sent = client::wait_for(&self.cancel, move || builder.send())?;
         // A body that could not be read because the build was interrupted is no fault of the network.
         self.cancel.check()?;
         match sent {
@@ -176,44 +163,16 @@ impl Transport {
         }
     }
 
-    /// Runs `send` on another thread and waits for it or for the end of the build.
-    fn wait_for<T: Send + 'static>(&self, send: impl FnOnce() -> T + Send + 'static) -> Result<T, RegistryError> {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let spawned = thread::Builder::new().name("http".to_owned()).spawn(move || {
-            // Nobody waits any more after an interrupt.
-            let _ = sender.send(send());
-        });
-        spawned.map_err(|error| RegistryError::Http(RootCause::of(&error)))?;
-        loop {
-            match receiver.recv_timeout(CANCEL_INTERVAL) {
-                Ok(sent) => return Ok(sent),
-                Err(RecvTimeoutError::Timeout) => self.cancel.check()?,
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(RegistryError::Http(RootCause("the HTTP client ended".to_owned())));
-                }
-            }
-        }
-    }
-
     fn check_redirect(&self, direction: Direction, response: &Response, target: &Url) -> Result<(), RegistryError> {
-        let refuse = |reason| {
-            Err(RegistryError::Redirect {
-                request: response.line.clone(),
-                target: redact(target),
-                reason,
-            })
+        let downgrade = match self.may_use_http(direction, &host_of(target)) {
+            true => Downgrade::Allowed,
+            false => Downgrade::Refused,
         };
-        let from = &response.url;
-        if !matches!(target.scheme(), "http" | "https") {
-            return refuse("it is not HTTP");
-        }
-        if from.scheme() == "https" && target.scheme() == "http" && !self.may_use_http(direction, &host_of(target)) {
-            return refuse("it leaves HTTPS");
-        }
-        if is_internal(target) && !is_internal(from) {
-            return refuse("it leads from a public host to this machine's own network");
-        }
-        Ok(())
+        redirect::check(&response.url, target, downgrade).map_err(|reason| RegistryError::Redirect {
+            request: response.line.clone(),
+            target: redact(target),
+            reason,
+        })
     }
 
     /// Asks for TLS first. Only a server that does not speak it is spoken to without.
@@ -242,7 +201,7 @@ impl Transport {
             false => self.options.timeouts.connect,
         };
         let builder = client.get(url.clone()).timeout(limit);
-        match self.wait_for(move || builder.send())? {
+        match client::wait_for(&self.cancel, move || builder.send())? {
             Ok(http) => Ok(Response {
                 line,
                 url: url.clone(),
@@ -272,11 +231,7 @@ impl Transport {
             options.registry_certificates.contains_key(&host) || options.client_certificates.contains_key(&host);
         let key = ClientKey {
             verification,
-            proxied: if is_loopback(&host) {
-                Proxied::Never
-            } else {
-                Proxied::AsConfigured
-            },
+            proxied: Proxied::of_host(&host),
             host: is_special.then_some(host),
         };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
@@ -288,9 +243,15 @@ impl Transport {
         Ok(client)
     }
 
+    fn machine_roots(&self) -> &RootCertStore {
+        let file = self.options.certificate_file.as_deref();
+        let directory = self.options.certificate_directory.as_deref();
+        self.roots.get_or_init(|| tls::machine_roots(file, directory))
+    }
+
     fn new_client(&self, key: &ClientKey) -> Result<HttpClient, RegistryError> {
         let mut roots = match key.verification {
-            Verification::Required => self.roots.get_or_init(|| tls::machine_roots(&self.options)).clone(),
+            Verification::Required => self.machine_roots().clone(),
             Verification::Skipped => RootCertStore::empty(),
         };
         let host = key.host.as_ref();
@@ -299,37 +260,13 @@ impl Transport {
         }
         let identity = host.and_then(|host| self.options.client_certificates.get(host));
         let tls = tls::client_config(roots, key.verification, identity)?;
-        let builder = HttpClient::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .user_agent(&self.options.user_agent)
-            .connect_timeout(self.options.timeouts.connect)
-            // Each request has its own.
-            .timeout(None)
-            .tcp_keepalive(KEEPALIVE)
-            .tcp_user_timeout(UNACKNOWLEDGED)
-            .pool_idle_timeout(POOL_IDLE)
-            .http2_adaptive_window(true);
-        let builder = match key.proxied {
-            Proxied::AsConfigured => builder,
-            Proxied::Never => builder.no_proxy(),
+        let setup = client::Setup {
+            user_agent: &self.options.user_agent,
+            connect_timeout: self.options.timeouts.connect,
+            proxied: key.proxied,
         };
-        builder
-            .build()
-            .map_err(|error| RegistryError::Http(RootCause::of(&error)))
+        Ok(client::build(tls, &setup)?)
     }
-}
-
-/// Where a redirect leads that may be followed with this method.
-fn redirect_target(response: &Response, method: &Method) -> Option<Url> {
-    let follows = match response.status() {
-        301..=303 => matches!(*method, Method::GET | Method::HEAD),
-        307 | 308 => true,
-        _ => false,
-    };
-    let target = response.header(&LOCATION).filter(|_| follows)?;
-    location::resolve(&response.url, target).ok()
 }
 
 /// A server that speaks no TLS answers with something else, hangs up, or waits for the end of the line.
@@ -343,56 +280,9 @@ fn falls_back(failure: Failure, url: &Url) -> bool {
     }
 }
 
-/// `localhost`, `*.localhost`, `127.0.0.0/8` and `::1`, with or without port.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Literal addresses and names of this machine and its link, where a public server has no business.
-pub(super) fn is_internal(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse();
-    let internal = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
-    };
-    is_loopback(host) || literal.is_ok_and(internal)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn loopback_hosts() {
-        for host in [
-            "localhost",
-            "localhost:5000",
-            "a.localhost",
-            "127.0.0.1",
-            "127.9.9.9:1",
-            "[::1]",
-            "[::1]:5000",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "localhost.example",
-            "10.0.0.1",
-            "[::2]:5000",
-            "127.example",
-            "registry",
-            "169.254.1.1",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
-        assert!(is_internal(&Url::parse("http://169.254.169.254/latest").unwrap()));
-        assert!(!is_internal(&Url::parse("https://h.example/").unwrap()));
-    }
 
     #[test]
     fn flags_for_one_host_do_not_touch_another() {

@@ -11,11 +11,11 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOC
 use reqwest::{Method, Url};
 
 use super::auth::Access;
-use super::error::host_of;
-use super::location::{self, LocationError};
+use super::location;
 use super::message::{Body, Reopen, Request, Response};
 use super::{Client, Inner, Meter, RegistryError, same_registry};
 use crate::cancel::Cancel;
+use crate::http::{LocationError, host_of, redirect};
 use crate::oci::{Descriptor, Digest, MediaType, Reference};
 use crate::progress::{Event, Transfer, TransferEnd};
 use crate::store::{Blob, Cause};
@@ -404,7 +404,7 @@ impl Read for Metered {
 
 fn next_location(response: &Response) -> Result<Url, LocationError> {
     let text = response.header(&LOCATION).ok_or(LocationError::Missing)?;
-    location::resolve(&response.url, text)
+    redirect::resolve(&response.url, text)
 }
 
 fn length(response: &Response) -> Option<u64> {

@@ -1,6 +1,6 @@
-//! Whom we trust: the machine's certificate authorities, further ones for a registry, or anybody.
+//! Whom we trust: the machine's certificate authorities, further ones for a host, or anybody.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,12 +9,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::error::RegistryError;
-use super::options::{ClientCertificate, RegistryOptions};
+use super::failure::ClientError;
 
 /// Whether a server must prove who it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Verification {
+pub(crate) enum Verification {
     /// By a certificate of an authority that we trust.
     Required,
     /// Any certificate will do.
@@ -22,10 +21,8 @@ pub(super) enum Verification {
 }
 
 /// The authorities that the machine trusts, or Mozilla's list where it has none, as in an image of nothing but this
-/// program.
-pub(super) fn machine_roots(options: &RegistryOptions) -> RootCertStore {
-    let file = options.certificate_file.as_deref();
-    let directory = options.certificate_directory.as_deref();
+/// program. `file` and `directory` replace the usual places.
+pub(crate) fn machine_roots(file: Option<&Path>, directory: Option<&Path>) -> RootCertStore {
     let found = match (file, directory) {
         (None, None) => rustls_native_certs::load_native_certs(),
         (file, directory) => rustls_native_certs::load_certs_from_paths(file, directory),
@@ -38,16 +35,25 @@ pub(super) fn machine_roots(options: &RegistryOptions) -> RootCertStore {
     roots
 }
 
-/// TLS for one kind of registry.
-pub(super) fn client_config(
+/// A certificate to show to a server.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// PEM file of the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
+}
+
+/// TLS for one kind of server.
+pub(crate) fn client_config(
     roots: RootCertStore,
     verification: Verification,
     identity: Option<&ClientCertificate>,
-) -> Result<ClientConfig, RegistryError> {
+) -> Result<ClientConfig, ClientError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(RegistryError::Tls)?;
+        .map_err(ClientError::Tls)?;
     let builder = match verification {
         Verification::Required => builder.with_root_certificates(roots),
         Verification::Skipped => builder
@@ -60,7 +66,7 @@ pub(super) fn client_config(
             let chain = read_certificates(&identity.certificate)?;
             let key = PrivateKeyDer::from_pem_file(&identity.key).map_err(unusable(&identity.key))?;
             let configured = builder.with_client_auth_cert(chain, key);
-            configured.map_err(RegistryError::Tls)?
+            configured.map_err(ClientError::Tls)?
         }
     };
     // A preconfigured backend gets no ALPN from the HTTP client.
@@ -69,14 +75,14 @@ pub(super) fn client_config(
 }
 
 /// Adds the authorities in a PEM file.
-pub(super) fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), RegistryError> {
+pub(crate) fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), ClientError> {
     for certificate in read_certificates(path)? {
         roots.add(certificate).map_err(|error| unusable(path)(error))?;
     }
     Ok(())
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RegistryError> {
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let certificates = CertificateDer::pem_file_iter(path).map_err(unusable(path))?;
     let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(unusable(path))?;
     match certificates.is_empty() {
@@ -85,9 +91,9 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Regist
     }
 }
 
-fn unusable<E: Into<Box<dyn std::error::Error + Send + Sync>>>(path: &Path) -> impl Fn(E) -> RegistryError {
+fn unusable<E: Into<Box<dyn std::error::Error + Send + Sync>>>(path: &Path) -> impl Fn(E) -> ClientError {
     let path = path.to_owned();
-    move |source| RegistryError::Certificate {
+    move |source| ClientError::Certificate {
         path: path.clone(),
         source: source.into(),
     }

@@ -1,0 +1,16 @@
+//! HTTP as all of rbuild speaks it: whom TLS trusts, what a client is made of, which redirects are followed, what is worth
+//! another try, and how requests and failures are shown.
+//!
+//! [`crate::registry`] and [`crate::remote`] stand on it; neither sets up a client of its own.
+
+pub(crate) mod client;
+mod failure;
+pub(crate) mod redirect;
+pub(crate) mod retry;
+pub(crate) mod tls;
+
+pub(crate) use failure::{ClientError, host_of, redact};
+pub use failure::{Failure, RequestLine, RootCause};
+pub use redirect::LocationError;
+pub use retry::Backoff;
+pub use tls::ClientCertificate;
