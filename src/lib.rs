@@ -14,10 +14,11 @@
 //!   as whom.
 //! - content: [`context`] and [`copy`] bring files into a rootfs, [`snapshot`] finds what a step changed, [`layer`]
 //!   turns that into a blob and back, [`store`] keeps blobs.
-//! - the network: [`http`] is how it is spoken to, [`registry`] pulls and pushes.
+//! - the network: [`http`] is how it is spoken to, [`registry`] pulls and pushes, [`remote`] fetches what ADD and
+//!   contexts name.
 //! - drivers: [`build`] executes a plan, [`export`] brings the image to its destinations, [`cli`] is the program.
 //! - everywhere: [`progress`] tells whoever watches, [`cancel`] ends a build early, [`diagnostic`] is how an error is
-//!   shown.
+//!   shown, [`redact`] what is not shown.
 
 pub mod build;
 pub mod cancel;
@@ -33,7 +34,9 @@ pub mod layer;
 pub mod oci;
 pub mod plan;
 pub mod progress;
+pub mod redact;
 pub mod registry;
+pub mod remote;
 pub mod rootfs;
 pub mod run;
 pub mod snapshot;

@@ -90,6 +90,27 @@ pub enum Event<'a> {
         /// How it ended.
         end: TransferEnd,
     },
+    /// A source of ADD or a context begins to arrive.
+    FetchStart {
+        /// Its address, safe to show.
+        source: &'a str,
+        /// Its size in bytes, when that is known.
+        size: Option<u64>,
+    },
+    /// More of a source arrived; `bytes` counts from its start.
+    FetchProgress {
+        /// Its address.
+        source: &'a str,
+        /// Bytes so far.
+        bytes: u64,
+    },
+    /// A source arrived, or did not; the error is reported elsewhere.
+    FetchEnd {
+        /// Its address.
+        source: &'a str,
+        /// Whether all of it is here.
+        done: bool,
+    },
     /// A request is tried again.
     Retry {
         /// What was being done.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::error::{BuildError, Problem};
-use super::request::{CredentialSources, Mirror, RegistryOptions, Secret};
+use super::request::{BuildRequest, CredentialSources, Mirror, RegistryOptions, Secret};
 use crate::cancel::Cancel;
 use crate::http::ClientCertificate;
 use crate::progress::Progress;
 use crate::registry::{self, Client, Credentials};
+use crate::remote::{Remote, RemoteOptions};
 
 /// Sets up the client. Nothing is connected to yet.
 pub(crate) fn client(
@@ -18,6 +19,17 @@ pub(crate) fn client(
     let credentials = Credentials::new(sources(&options.credentials));
     let client = Client::new(settings(options), credentials, Arc::clone(progress), cancel.clone());
     Ok(client.map_err(Problem::Client)?)
+}
+
+/// Sets up what fetches sources. Nothing is connected to yet; downloads are kept in the state directory.
+pub(crate) fn remote(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Remote {
+    let options = RemoteOptions {
+        certificate_file: request.registry.certificate_file.clone(),
+        certificate_directory: request.registry.certificate_directory.clone(),
+        ..RemoteOptions::default()
+    };
+    let kept = request.state_dir.join("downloads");
+    Remote::new(options, &kept, Arc::clone(progress), cancel.clone())
 }
 
 fn settings(options: &RegistryOptions) -> registry::RegistryOptions {

@@ -13,6 +13,7 @@ use crate::layer::{ApplyError, LevelError, WriteError};
 use crate::oci::{ConfigError, DiffId, Digest, Reference};
 use crate::plan::PlanError;
 use crate::registry::RegistryError;
+use crate::remote::RemoteError;
 use crate::rootfs::RootfsError;
 use crate::run::{Exit, RunError};
 use crate::snapshot::SnapshotError;
@@ -210,6 +211,9 @@ pub enum Problem {
         #[source]
         source: io::Error,
     },
+    /// A source of ADD could not be fetched.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// Somebody asked for the end.
     #[error("stopped")]
     Cancelled(#[from] Cancelled),
@@ -346,6 +350,7 @@ impl Diagnostic for BuildError {
             | Problem::Client(source) => source.hint().into_iter().collect(),
             Problem::Upload(error) => error.source.hint().into_iter().collect(),
             Problem::Run(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Problem::Remote(error) => error.hint().into_iter().collect(),
             Problem::Copy(error) => error.hint().into_iter().collect(),
             Problem::Exit(Exit::Code(127)) => {
                 vec!["the image lacks a program that the instruction calls; install it in an earlier RUN".to_owned()]

@@ -22,6 +22,7 @@ mod process;
 pub mod request;
 mod schedule;
 mod session;
+mod sources;
 mod stage;
 mod step;
 mod trees;
@@ -39,6 +40,7 @@ use finished::Finished;
 use images::Images;
 use request::{BuildRequest, LayerCompression};
 use session::{LayerJobs, Layering, Session};
+use sources::RemoteSources;
 use stage::Lineage;
 use trees::ImageTrees;
 pub use upload::UploadError;
@@ -189,6 +191,7 @@ fn open_session(
         cancel: cancel.clone(),
         finished: Finished::default(),
         image_trees: ImageTrees::default(),
+        sources: RemoteSources::new(connect::remote(request, progress, cancel)),
         layer_jobs: LayerJobs::default(),
     })
 }

@@ -10,6 +10,7 @@ use super::finished::{Finished, FinishedStage};
 use super::images::{self, Images};
 use super::layer_job::LayerJob;
 use super::schedule;
+use super::sources::RemoteSources;
 use super::stage::{Lineage, Stage};
 use super::step;
 use super::trees::ImageTrees;
@@ -47,6 +48,7 @@ pub(crate) struct Session {
     pub(crate) cancel: Cancel,
     pub(crate) finished: Finished,
     pub(crate) image_trees: ImageTrees,
+    pub(crate) sources: RemoteSources,
     pub(crate) layer_jobs: LayerJobs,
 }
 

@@ -11,9 +11,10 @@ use super::error::{BuildError, Problem};
 use super::layer_job::LayerJob;
 use super::process;
 use super::session::{Layering, Session};
+use super::sources;
 use super::stage::{Addition, Stage};
-use crate::copy::{self, CopyRequest, InlineFile};
-use crate::plan::{Archives, CopySource, CopyStep, PlannedStage, Step, WorkdirStep};
+use crate::copy::{self, CopyRequest};
+use crate::plan::{CopyStep, PlannedStage, Step, WorkdirStep};
 use crate::progress::{Event, StepRef};
 use crate::rootfs::Rootfs;
 use crate::snapshot::{ChangeSet, Fingerprints};
@@ -124,21 +125,18 @@ fn run_copy(
         .as_ref()
         .map(|owner| Accounts::read(&rootfs)?.owner(owner))
         .transpose()?;
-    let (paths, files) = operands(step);
+    let parts = sources::parts(step, session)?;
     let archives = AddArchives::new(&*session.progress);
     let request = CopyRequest {
         source: tree.as_source(),
-        paths: &paths,
-        files: &files,
+        paths: &[],
+        files: &[],
         destination: step.destination.as_bytes(),
         chown,
         chmod: step.chmod.as_ref(),
         exclude: None,
         parents: copy::Parents::Dropped,
-        mode: match step.archives {
-            Archives::Keep => copy::Mode::Copy,
-            Archives::Extract => copy::Mode::Add(&archives),
-        },
+        mode: copy::Mode::Copy,
         created_mtime: None,
     };
     stage.settle();
@@ -147,13 +145,16 @@ fn run_copy(
         let step = reference;
         session.progress.event(Event::StepWarning { step, text });
     };
-    let copied = copy::copy(&request, &rootfs, &mut fingerprints, &session.cancel, &warn)?;
     let mut changes = ChangeSet::builder();
-    for path in copied.removed {
-        changes.delete(path);
-    }
-    for path in copied.written {
-        changes.upsert(path);
+    for part in &parts {
+        let request = part.request(&request, step.archives, &archives);
+        let copied = copy::copy(&request, &rootfs, &mut fingerprints, &session.cancel, &warn)?;
+        for path in copied.removed {
+            changes.delete(path);
+        }
+        for path in copied.written {
+            changes.upsert(path);
+        }
     }
     note(stage, &rootfs, changes.build(), fingerprints, session)
 }
@@ -185,18 +186,4 @@ fn note(
         stage.record(rootfs, &changes, fingerprints)?;
     }
     Ok(changes)
-}
-
-fn operands(step: &CopyStep) -> (Vec<Vec<u8>>, Vec<InlineFile>) {
-    let (mut paths, mut files) = (Vec::new(), Vec::new());
-    for source in &step.sources {
-        match source {
-            CopySource::Path(path) => paths.push(path.clone().into_bytes()),
-            CopySource::Heredoc { name, content } => files.push(InlineFile {
-                name: name.clone().into_bytes(),
-                content: content.clone().into_bytes(),
-            }),
-        }
-    }
-    (paths, files)
 }

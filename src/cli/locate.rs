@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::Input;
 use super::environment::Environment;
 use super::problem::Problem;
+use crate::redact;
 
 /// Where the executor's image mounts the context.
 const DEFAULT_CONTEXT: &str = "/workspace/";
@@ -87,20 +88,10 @@ fn local_context<'a>(given: &'a str, bucket: Option<&str>) -> Result<&'a str, Pr
         None => Ok(given),
         Some(("dir", "")) => Err(Problem::NoContext),
         Some(("dir", path)) => Ok(path),
-        Some((scheme, _)) if REMOTE.contains(&scheme) => Err(Problem::ContextScheme(without_password(given))),
-        Some(_) => Err(Problem::ContextUnknown(without_password(given))),
-    }
-}
-
-/// The address without what may be a user's name and password.
-pub(super) fn without_password(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else {
-        return address.to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}{path}"),
-        None => address.to_owned(),
+        Some((scheme, _)) if REMOTE.contains(&scheme) => {
+            Err(Problem::ContextScheme(redact::userinfo(given).into_owned()))
+        }
+        Some(_) => Err(Problem::ContextUnknown(redact::userinfo(given).into_owned())),
     }
 }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::locate::without_password;
 use super::value::ValueError;
 use crate::diagnostic::Diagnostic;
 use crate::oci::{PlatformError, ReferenceError};
@@ -56,7 +55,7 @@ pub(super) enum Problem {
     #[error("--build-arg needs a name before the =")]
     BuildArg,
     /// `--build-context` of something else.
-    #[error("--build-context {}", without_password(text))]
+    #[error("--build-context {}", crate::redact::userinfo(text))]
     BuildContext {
         text: String,
         #[source]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::spelling::Spelling;
+use crate::redact;
 
 /// Lines of a Dockerfile, counted from 1, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -159,14 +160,14 @@ impl Excerpt {
         let below = self.after.as_ref().map(|text| (self.span.last.saturating_add(1), text));
         let width = below.map_or(self.span.last, |(number, _)| number).to_string().len();
         let mut line = |mark: &str, number: &dyn fmt::Display, text: &dyn fmt::Display| {
-            let shown = format!("  {mark:3} {number:>width$} | {text}");
-            write!(f, "\n{}", shown.trim_end())
+            let whole = format!("  {mark:3} {number:>width$} | {text}");
+            write!(f, "\n{}", whole.trim_end())
         };
         if let Some(before) = &self.before {
-            line("", &self.span.first.saturating_sub(1), &Printable(cut(before)))?;
+            line("", &self.span.first.saturating_sub(1), &shown(before))?;
         }
         for (number, text) in (self.span.first..).zip(&self.lines) {
-            line(MARK, &number, &Printable(cut(text)))?;
+            line(MARK, &number, &shown(text))?;
         }
         match hidden {
             0 => {}
@@ -174,10 +175,15 @@ impl Excerpt {
             more => line(MARK, &"", &format_args!("({more} more lines)"))?,
         }
         if let Some((number, text)) = below {
-            line("", &number, &Printable(cut(text)))?;
+            line("", &number, &shown(text))?;
         }
         Ok(())
     }
+}
+
+/// A line as it is shown.
+fn shown(line: &str) -> String {
+    Printable(cut(&redact::userinfo(line))).to_string()
 }
 
 /// The part of a line that is shown: a line may have 64 KiB.

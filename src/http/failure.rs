@@ -11,11 +11,13 @@ use crate::cancel::Cancelled;
 
 /// No client could be set up, or the build ended while a request was on its way.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
+pub enum ClientError {
     /// A certificate or key file is unusable.
     #[error("cannot use the certificates in {}", path.display())]
     Certificate {
+        /// Which file.
         path: PathBuf,
+        /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

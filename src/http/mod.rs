@@ -13,4 +13,4 @@ pub(crate) use failure::{ClientError, host_of, redact};
 pub use failure::{Failure, RequestLine, RootCause};
 pub use redirect::LocationError;
 pub use retry::Backoff;
-pub use tls::ClientCertificate;
+pub use tls::{ClientCertificate, Verification};

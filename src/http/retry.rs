@@ -103,7 +103,7 @@ pub(crate) fn parse_retry_after(text: &str, now: jiff::Timestamp) -> Option<Dura
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
+    let date = parse_http_date(text)?;
     let wait = date.duration_since(now);
     Some(Duration::try_from(wait).unwrap_or_default())
 }
@@ -131,6 +131,11 @@ pub(crate) fn describe(error: &dyn Error) -> String {
         next = source.source();
     }
     text
+}
+
+/// A date as headers write it.
+pub(crate) fn parse_http_date(text: &str) -> Option<jiff::Timestamp> {
+    Some(jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::failure::ClientError;
 
 /// Whether a server must prove who it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Verification {
+pub enum Verification {
     /// By a certificate of an authority that we trust.
     Required,
     /// Any certificate will do.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::copy::{SourceKind, source_kind};
 use crate::oci::{Digest, DigestError, Platform, PlatformError, Reference, ReferenceError};
+use crate::remote::{SourceKind, source_kind};
 
 /// Names that always mean what the language says.
 const RESERVED: [&str; 2] = ["scratch", "context"];

@@ -1,4 +1,4 @@
-//! Operands of COPY and ADD after expansion: owners, modes, destinations, kinds of sources.
+//! Operands of COPY and ADD after expansion: owners, modes, destinations.
 
 /// `--chown`, or the USER for WORKDIR. Names are looked up in the rootfs by whoever executes the step.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,44 +92,6 @@ pub(super) fn resolve_path(cwd: &str, path: &str) -> String {
     format!("/{}", components.join("/"))
 }
 
-/// What a source of ADD names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum SourceKind {
-    Path,
-    Url,
-    Git,
-}
-
-/// Tells URLs and git repositories from paths.
-pub(super) fn source_kind(source: &str) -> SourceKind {
-    let lower = source.to_ascii_lowercase();
-    if lower.starts_with("http://") || lower.starts_with("https://") {
-        let path = source.split(['?', '#']).next().unwrap_or_default();
-        return match path.ends_with(".git") {
-            true => SourceKind::Git,
-            false => SourceKind::Url,
-        };
-    }
-    match lower.starts_with("git://") || lower.starts_with("ssh://") || is_scp_style(source) {
-        true => SourceKind::Git,
-        false => SourceKind::Path,
-    }
-}
-
-/// `user@host:path`
-fn is_scp_style(source: &str) -> bool {
-    let word = |text: &str, extra: &[char]| {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(&c))
-    };
-    let Some((user, rest)) = source.split_once('@') else {
-        return false;
-    };
-    let Some((host, _)) = rest.split_once(':') else {
-        return false;
-    };
-    word(user, &['-', '_']) && word(host, &['-', '.'])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,26 +133,6 @@ mod tests {
             ("/", "x", "/x"),
         ] {
             assert_eq!(destination(cwd, written), expected, "{cwd} {written}");
-        }
-    }
-
-    #[test]
-    fn kinds_of_sources() {
-        for (source, kind) in [
-            ("a/b", SourceKind::Path),
-            ("github.com/o/r", SourceKind::Path),
-            ("a@b", SourceKind::Path),
-            ("x/y@z:1", SourceKind::Path),
-            ("http://h/f", SourceKind::Url),
-            ("https://h/f.git/x", SourceKind::Url),
-            ("https://h/f.git", SourceKind::Git),
-            ("https://h/f.git#main:dir", SourceKind::Git),
-            ("https://h/f.git?tag=v1", SourceKind::Git),
-            ("git://h/f", SourceKind::Git),
-            ("ssh://h/f", SourceKind::Git),
-            ("git@github.com:o/r", SourceKind::Git),
-        ] {
-            assert_eq!(source_kind(source), kind, "{source}");
         }
     }
 }

@@ -146,11 +146,32 @@ impl fmt::Display for CopyStep {
         match self.archives {
             Archives::Keep => writeln!(f)?,
             Archives::Extract => writeln!(f, " extracting archives")?,
+            Archives::ExtractDownloads => writeln!(f, " extracting archives and downloads")?,
         }
         for source in &self.sources {
             match source {
                 CopySource::Path(path) => writeln!(f, "       source {path:?}")?,
                 CopySource::Heredoc { name, content } => writeln!(f, "       source <<{name} {content:?}")?,
+                CopySource::Url(source) => {
+                    write!(f, "       source {source} as {:?}", source.name)?;
+                    match &source.checksum {
+                        Some(checksum) => writeln!(f, " with {checksum}")?,
+                        None => writeln!(f)?,
+                    }
+                }
+                CopySource::Git(source) => {
+                    write!(f, "       source repository {source}")?;
+                    if let Some(checksum) = &source.checksum {
+                        write!(f, " at {checksum}")?;
+                    }
+                    if source.keep_git_dir == Some(true) {
+                        write!(f, " with .git")?;
+                    }
+                    match source.submodules {
+                        true => writeln!(f)?,
+                        false => writeln!(f, " without submodules")?,
+                    }
+                }
             }
         }
         Ok(())

@@ -3,7 +3,8 @@
 use super::mount::MountProblem;
 use crate::diagnostic::Diagnostic;
 use crate::dockerfile::{Excerpt, ExpandError, Hint, ParseProblem};
-use crate::oci::{PlatformError, ReferenceError};
+use crate::oci::{DigestError, PlatformError, ReferenceError};
+use crate::remote::{AddressError, GitAddressError};
 use crate::rootfs::ChmodError;
 
 /// A Dockerfile that parses but cannot be built.
@@ -182,6 +183,15 @@ pub enum PlanProblem {
     /// `ADD --checksum` of a local file.
     #[error("checksum requires HTTP(S) or Git sources")]
     ChecksumLocal,
+    /// `ADD --checksum` of something else.
+    #[error("invalid checksum")]
+    Checksum(#[source] DigestError),
+    /// `ADD http://[`.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A git address that contradicts itself or the flags.
+    #[error(transparent)]
+    GitAddress(#[from] GitAddressError),
     /// `--chmod` of something else.
     #[error(transparent)]
     Chmod(#[from] ChmodError),

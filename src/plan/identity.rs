@@ -58,6 +58,11 @@ impl StepId {
         encoder.text(&step.fingerprint().to_string());
         let sources: Vec<Self> = sources.into_iter().collect();
         encoder.list(sources.iter(), |encoder, id| encoder.text(&id.to_string()));
+        // Where something comes from is no part of its fingerprint, but two of them are two steps.
+        let addresses = step.addresses();
+        if !addresses.is_empty() {
+            encoder.list(addresses.iter(), |encoder, address| encoder.text(address));
+        }
         Self(encoder.finish())
     }
 
@@ -76,7 +81,8 @@ impl fmt::Display for StepId {
 
 impl Step {
     /// Digest of the resolved step alone: equal for equal steps wherever they stand. A copy's stage
-    /// or image is not part of it, only whether it is the context, for what counts is the content.
+    /// or image is not part of it, only whether it is the context, for what counts is the content. So
+    /// it is with downloads and repositories: a file's name counts, and which part of a commit.
     #[must_use]
     pub fn fingerprint(&self) -> Digest {
         let mut encoder = Encoder::new();
@@ -98,6 +104,16 @@ impl Step {
                         encoder.text(name);
                         encoder.text(content);
                     }
+                    CopySource::Url(source) => {
+                        encoder.text("url");
+                        encoder.text(&source.name);
+                    }
+                    CopySource::Git(source) => {
+                        encoder.text("git");
+                        encoder.option(source.subdir.as_ref());
+                        encoder.option(source.keep_git_dir.as_ref());
+                        encoder.text(&source.submodules.to_string());
+                    }
                 });
                 encoder.text(&copy.destination);
                 encoder.option(copy.chown.as_ref());
@@ -105,6 +121,7 @@ impl Step {
                 encoder.text(match copy.archives {
                     Archives::Keep => "keep",
                     Archives::Extract => "extract",
+                    Archives::ExtractDownloads => "extract-downloads",
                 });
             }
             Self::Workdir(workdir) => {
@@ -115,6 +132,21 @@ impl Step {
             Self::Metadata => encoder.text("metadata"),
         }
         encoder.finish()
+    }
+}
+
+impl Step {
+    /// What a step asks of servers; the order says which is which.
+    fn addresses(&self) -> Vec<String> {
+        let Self::Copy(copy) = self else {
+            return Vec::new();
+        };
+        let address = |source: &CopySource| match source {
+            CopySource::Url(source) => Some(format!("{} {:?}", source.url(), source.checksum)),
+            CopySource::Git(source) => Some(format!("{} {source:?}", source.remote())),
+            CopySource::Path(_) | CopySource::Heredoc { .. } => None,
+        };
+        copy.sources.iter().filter_map(address).collect()
     }
 }
 
@@ -185,6 +217,17 @@ mod tests {
         }
     }
 
+    fn copy_step(from: CopyFrom) -> CopyStep {
+        CopyStep {
+            from,
+            sources: vec![CopySource::Path("x".to_owned())],
+            destination: "/".to_owned(),
+            chown: None,
+            chmod: None,
+            archives: Archives::Keep,
+        }
+    }
+
     fn scratch() -> StepId {
         StepId::of_scratch()
     }
@@ -241,22 +284,27 @@ mod tests {
 
     #[test]
     fn a_copy_is_bound_to_its_source_by_the_chain_and_not_by_its_fingerprint() {
-        let copy = |from| {
-            Step::Copy(CopyStep {
-                from,
-                sources: vec![CopySource::Path("x".to_owned())],
-                destination: "/".to_owned(),
-                chown: None,
-                chmod: None,
-                archives: Archives::Keep,
-            })
-        };
+        let copy = |from| Step::Copy(copy_step(from));
         let a = copy(CopyFrom::Stage(super::super::StageId(0)));
         let b = copy(CopyFrom::Stage(super::super::StageId(1)));
         assert_eq!(a.fingerprint(), b.fingerprint());
         assert_ne!(a.fingerprint(), copy(CopyFrom::Context).fingerprint());
         let other = scratch().then(&Step::Run(run(&[], &[])), None);
         assert_ne!(scratch().then(&a, Some(scratch())), scratch().then(&a, Some(other)));
+    }
+
+    #[test]
+    fn downloads_are_bound_to_their_address_by_the_chain_and_not_by_their_fingerprint() {
+        let add = |url: &str| {
+            Step::Copy(CopyStep {
+                sources: vec![CopySource::Url(crate::remote::UrlSource::parse(url, None).unwrap())],
+                ..copy_step(CopyFrom::Context)
+            })
+        };
+        let (one, mirror, other) = (add("http://a/x"), add("http://b/x"), add("http://a/y"));
+        assert_eq!(one.fingerprint(), mirror.fingerprint());
+        assert_ne!(one.fingerprint(), other.fingerprint());
+        assert_ne!(scratch().then(&one, []), scratch().then(&mirror, []));
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub use steps::plan;
 use crate::dockerfile::Excerpt;
 pub use crate::dockerfile::{Network, Security};
 use crate::oci::{Digest, History, ImageConfig, Platform};
+use crate::remote::{GitSource, UrlSource};
 use crate::rootfs::Chmod;
 
 /// A stage by its place in the file, counted from 0 over all FROMs.
@@ -292,6 +293,10 @@ pub enum CopySource {
         /// Expanded.
         content: String,
     },
+    /// A file to download. ADD only.
+    Url(UrlSource),
+    /// The files of a commit. ADD only; [`GitSource::keep_git_dir`] is decided.
+    Git(GitSource),
 }
 
 /// What ADD does with archives among its sources.
@@ -302,6 +307,8 @@ pub enum Archives {
     /// A path that names, itself or through a wildcard, a regular file that holds a tar, compressed
     /// or not, is extracted. Heredocs and archives inside copied directories are files like others.
     Extract,
+    /// As [`Self::Extract`], and downloads too (`--unpack`).
+    ExtractDownloads,
 }
 
 /// WORKDIR.

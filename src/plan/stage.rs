@@ -1,6 +1,6 @@
 //! A stage while it is planned: its config and variables, and what each instruction does to them.
 
-use super::copy::{Owner, SourceKind, destination, resolve_path, source_kind};
+use super::copy::{Owner, destination, resolve_path};
 use super::environment::{Environment, ensure_path};
 use super::error::PlanProblem;
 use super::mount::{self, Mount, MountKind, Surroundings};
@@ -13,6 +13,8 @@ use crate::dockerfile::{
     Transfer, Word, Workdir,
 };
 use crate::oci::{History, ImageConfig};
+use crate::redact;
+use crate::remote::{GitSource, SourceKind, UrlSource, source_kind};
 use crate::rootfs::Chmod;
 
 /// Where the builder puts scripts of `RUN <<EOF` that start with `#!`.
@@ -170,7 +172,7 @@ impl StageState {
         let transfer = self.transfer("COPY", &copy.transfer, outlined, escape)?;
         for source in &transfer.step.sources {
             if let CopySource::Path(path) = source {
-                let url = path.clone();
+                let url = redact::userinfo(path).into_owned();
                 match source_kind(path) {
                     SourceKind::Path => {}
                     SourceKind::Url => return Err(PlanProblem::CopyUrl { url }),
@@ -183,27 +185,17 @@ impl StageState {
 
     fn add(&self, add: &Add, outlined: &OutlinedStep, escape: Escape) -> Result<Applied, PlanProblem> {
         let mut transfer = self.transfer("ADD", &add.transfer, outlined, escape)?;
-        let paths = transfer.step.sources.iter().filter_map(|source| match source {
-            CopySource::Path(path) => Some(source_kind(path)),
-            CopySource::Heredoc { .. } => None,
-        });
-        let kinds: Vec<SourceKind> = paths.collect();
-        if add.checksum.is_some() {
-            match kinds.as_slice() {
-                [_] if kinds[0] == SourceKind::Path => return Err(PlanProblem::ChecksumLocal),
-                [_] => {}
-                _ => return Err(PlanProblem::ChecksumSources),
-            }
+        let checksum = add.checksum.as_ref().map(|word| self.word(word, escape)).transpose()?;
+        let checksum = checksum.filter(|text| !text.is_empty());
+        if checksum.is_some() {
+            check_checksum_sources(&transfer.step.sources)?;
         }
-        for kind in kinds {
-            match kind {
-                SourceKind::Path => {}
-                SourceKind::Url => return Err(unsupported("ADD of a URL")),
-                SourceKind::Git => return Err(unsupported("ADD of a git repository")),
-            }
-        }
+        let sources = transfer.step.sources.into_iter();
+        let sources = sources.map(|source| remote_source(source, checksum.as_deref(), add.keep_git_dir));
+        transfer.step.sources = sources.collect::<Result<_, _>>()?;
         transfer.step.archives = match add.unpack {
-            None | Some(true) => Archives::Extract,
+            None => Archives::Extract,
+            Some(true) => Archives::ExtractDownloads,
             Some(false) => Archives::Keep,
         };
         Ok(transfer.applied())
@@ -312,11 +304,48 @@ fn created_by(keyword: &str, chown: &str, chmod: &str, sources: &[CopySource], d
         }
     }
     words.extend(sources.iter().map(|source| match source {
-        CopySource::Path(path) => path.clone(),
+        CopySource::Path(path) => redact::userinfo(path).into_owned(),
+        CopySource::Url(source) => source.to_string(),
+        CopySource::Git(source) => source.to_string(),
         CopySource::Heredoc { name, .. } => format!("<<{name}"),
     }));
     words.push(destination.to_owned());
     words.join(" ")
+}
+
+/// A checksum is that of one download or one commit.
+fn check_checksum_sources(sources: &[CopySource]) -> Result<(), PlanProblem> {
+    let paths = sources.iter().filter_map(|source| match source {
+        CopySource::Path(path) => Some(source_kind(path)),
+        CopySource::Heredoc { .. } | CopySource::Url(_) | CopySource::Git(_) => None,
+    });
+    match paths.collect::<Vec<_>>().as_slice() {
+        [SourceKind::Path] => Err(PlanProblem::ChecksumLocal),
+        [_] => Ok(()),
+        _ => Err(PlanProblem::ChecksumSources),
+    }
+}
+
+/// A path that looks like an address becomes what it is the address of.
+fn remote_source(
+    source: CopySource,
+    checksum: Option<&str>,
+    keep_git_dir: Option<bool>,
+) -> Result<CopySource, PlanProblem> {
+    let CopySource::Path(path) = &source else {
+        return Ok(source);
+    };
+    match source_kind(path) {
+        SourceKind::Path => Ok(source),
+        SourceKind::Url => {
+            let checksum = checksum.map(str::parse).transpose().map_err(PlanProblem::Checksum)?;
+            Ok(CopySource::Url(UrlSource::parse(path, checksum)?))
+        }
+        SourceKind::Git => {
+            GitSource::parse(path)?.with_flags(keep_git_dir, checksum.map(str::to_owned))?;
+            Err(unsupported("ADD of a git repository"))
+        }
+    }
 }
 
 fn check_supported(run: &Run) -> Result<(), PlanProblem> {

@@ -12,6 +12,7 @@ use super::{
 use super::{history, needs};
 use crate::dockerfile::Excerpt;
 use crate::oci::ImageConfig;
+use crate::redact;
 
 /// Plans every needed stage.
 ///
@@ -75,7 +76,7 @@ impl Planner<'_> {
                 id: last,
                 step,
                 history,
-                text: outlined.statement.text.trim_end().to_owned(),
+                text: redact::userinfo(outlined.statement.text.trim_end()).into_owned(),
                 excerpt: outlined.excerpt.clone(),
             });
         }

@@ -473,6 +473,11 @@ fn mistakes() {
             "FROM a\nADD https://h/r.git /y",
             "ADD of a git repository is not supported yet",
         ),
+        ("FROM a\nCOPY https://u:p@h/x /y", "source can't be a URL for COPY"),
+        (
+            "FROM a\nCOPY https://h/r.git#main /y",
+            "source can't be a git ref for COPY",
+        ),
         ("FROM a\nCOPY --parents a /y", "COPY --parents is not supported yet"),
         ("FROM a\nADD --exclude=x a /y", "ADD --exclude is not supported yet"),
         (
@@ -822,4 +827,94 @@ fn damaged_files_do_not_panic() {
         planned += usize::from(plan_with(&text[..end], &options(&[("a", "arm64")])).is_ok());
     }
     assert!(planned > 20, "only {planned} prefixes were planned");
+}
+
+#[test]
+fn l333_l334_checksums_belong_to_one_download_or_commit() {
+    let sha = "0".repeat(64);
+    let error = |line: &str| {
+        let text = format!("FROM a\n{line}").replace("SHA", &sha);
+        let rendered = plan_with(&text, &options(&[])).unwrap_err().replace(&sha, "SHA");
+        let told = |line: &&str| line.starts_with("error: ") || line.starts_with("  = ");
+        let lines: Vec<&str> = rendered.lines().filter(told).collect();
+        lines.join("").replace("error: ", "").replace("  = ", ": ")
+    };
+    for (line, expected) in [
+        (
+            "ADD --checksum=sha256:SHA a /d",
+            "checksum requires HTTP(S) or Git sources",
+        ),
+        (
+            "ADD --checksum=sha256:SHA github.com/o/r /d",
+            "checksum requires HTTP(S) or Git sources",
+        ),
+        (
+            "ADD --checksum=sha256:SHA http://h/a http://h/b /d/",
+            "checksum can't be specified for multiple sources",
+        ),
+        (
+            "ADD --checksum=sha256:SHA http://h/a b /d/",
+            "checksum can't be specified for multiple sources",
+        ),
+        (
+            "ADD --checksum=md5:0123 http://h/a /d",
+            r#"invalid checksum: digest "md5:0123" uses an unsupported algorithm (sha256 and sha512 are supported)"#,
+        ),
+        (
+            "ADD --checksum=unknown:SHA http://h/a /d",
+            r#"invalid checksum: digest "unknown:SHA" uses an unsupported algorithm (sha256 and sha512 are supported)"#,
+        ),
+        (
+            "ADD --checksum=SHA http://h/a /d",
+            r#"invalid checksum: digest "SHA" has no algorithm (expected sha256:<64 hex digits>)"#,
+        ),
+        (
+            "ADD --checksum=sha256:0 http://h/a /d",
+            r#"invalid checksum: digest "sha256:0" must have 64 lower-case hexadecimal digits after the colon"#,
+        ),
+        (
+            "ADD --checksum=xyz git://h/a /d",
+            r#"invalid checksum "xyz": it must be a commit or the beginning of one, in hexadecimal digits"#,
+        ),
+        (
+            "ADD --keep-git-dir=false git://h/a?keep-git-dir=true /d",
+            "inconsistent keep-git-dir configuration",
+        ),
+        ("ADD git://h/a?x=y /d", r#"unexpected query "x""#),
+    ] {
+        assert_eq!(error(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn l328_l331_unpack_decides_about_downloads() {
+    for (flag, archives) in [
+        ("", Archives::Extract),
+        ("--unpack ", Archives::ExtractDownloads),
+        ("--unpack=true ", Archives::ExtractDownloads),
+        ("--unpack=false ", Archives::Keep),
+    ] {
+        let plan = plan_of(&format!("FROM a\nADD {flag}http://h/x.tar /d"));
+        match &target(&plan).steps[0].step {
+            Step::Copy(copy) => assert_eq!(copy.archives, archives, "{flag}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn passwords_in_addresses_are_not_shown() {
+    let text = "FROM a\nARG token\nADD https://me:secret@h/x https://${token}@h/y /d/";
+    let plan = plan_with(text, &options(&[("token", "secret")])).unwrap();
+    let shown = format!("{plan}");
+    assert!(!shown.contains("secret"), "{shown}");
+    assert!(shown.contains("source https://***@h/x as \"x\""), "{shown}");
+    let steps = &target(&plan).steps;
+    let history = steps[1].history.as_ref().unwrap().created_by.clone();
+    assert_eq!(
+        history.as_deref(),
+        Some("ADD https://***@h/x https://***@h/y /d/ # buildkit")
+    );
+    assert!(!steps[1].text.contains("secret"), "{}", steps[1].text);
+    assert!(!steps[1].excerpt.to_string().contains("secret"), "{}", steps[1].excerpt);
 }

@@ -34,6 +34,16 @@ const SHOWN_BYTES: usize = 200;
 
 /// The lines that describe the image at `reference`.
 pub(crate) fn of_reference(sandbox: &Sandbox, reference: &str) -> Vec<String> {
+    of_image(sandbox, &format!("docker://{reference}"))
+}
+
+/// The lines that describe the only image of an OCI layout.
+pub(crate) fn of_layout(sandbox: &Sandbox, layout: &Path) -> Vec<String> {
+    of_image(sandbox, &format!("oci:{}", layout.display()))
+}
+
+/// The image that `skopeo` knows as `source`.
+fn of_image(sandbox: &Sandbox, source: &str) -> Vec<String> {
     let layout = tempfile::Builder::new()
         .prefix("layout-")
         .tempdir_in(sandbox.path("tmp"))
@@ -41,9 +51,7 @@ pub(crate) fn of_reference(sandbox: &Sandbox, reference: &str) -> Vec<String> {
     let mut skopeo = sandbox.command("skopeo");
     skopeo.args(["copy", "--quiet", "--src-tls-verify=false", "--preserve-digests"]);
     // A directory keeps Docker's manifests as they are; a layout would convert them.
-    skopeo
-        .arg(format!("docker://{reference}"))
-        .arg(format!("dir:{}", layout.path().display()));
+    skopeo.arg(source).arg(format!("dir:{}", layout.path().display()));
     let _copied = sandbox.run(skopeo).success();
     let manifest: Value = json(&layout.path().join("manifest.json"));
     let blob = |descriptor: &Value| blob_path(layout.path(), descriptor);

@@ -20,6 +20,7 @@ pub(crate) mod scripted;
 #[allow(unused_imports, reason = "only the build cases have a peer")]
 pub(crate) use buildah::Buildah;
 pub(crate) use rbuild::Rbuild;
+#[allow(unused_imports, reason = "not every test needs a registry")]
 pub(crate) use registry::Registry;
 pub(crate) use sandbox::Sandbox;
 

@@ -48,6 +48,22 @@ impl Answer {
     }
 }
 
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
 /// A running scripted server; stopped when dropped.
 #[derive(Debug)]
 pub(crate) struct Scripted {
@@ -59,6 +75,11 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// Starts a server that answers `(method, path)` with what `answer` makes of it.
     pub(crate) fn start(answer: impl Fn(&str, &str) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_with_headers(move |request| answer(&request.method, &request.path))
+    }
+
+    /// The same for answers that depend on headers too.
+    pub(crate) fn start_with_headers(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
@@ -98,17 +119,25 @@ impl Drop for Scripted {
     }
 }
 
-fn serve(stream: TcpStream, answer: &(impl Fn(&str, &str) -> Answer + ?Sized)) -> std::io::Result<()> {
+fn serve(stream: TcpStream, answer: &(impl Fn(&Request) -> Answer + ?Sized)) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut request = String::new();
-    reader.read_line(&mut request)?;
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split(' ').map(str::to_owned);
+    let mut request = Request {
+        method: words.next().unwrap_or_default(),
+        path: words.next().unwrap_or_default(),
+        headers: Vec::new(),
+    };
     let mut header = String::new();
     while reader.read_line(&mut header)? > 0 && header.trim() != "" {
+        if let Some((name, value)) = header.split_once(':') {
+            let pair = (name.to_ascii_lowercase(), value.trim().to_owned());
+            request.headers.push(pair);
+        }
         header.clear();
     }
-    let mut words = request.split(' ');
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let answer = answer(method, path);
+    let answer = answer(&request);
     let mut head = format!("HTTP/1.1 {} Scripted\r\nConnection: close\r\n", answer.status);
     for (name, value) in &answer.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -116,7 +145,7 @@ fn serve(stream: TcpStream, answer: &(impl Fn(&str, &str) -> Answer + ?Sized)) -
     head.push_str(&format!("Content-Length: {}\r\n\r\n", answer.body.len()));
     let mut stream = stream;
     stream.write_all(head.as_bytes())?;
-    if method != "HEAD" {
+    if request.method != "HEAD" {
         stream.write_all(&answer.body[..answer.cut_at.unwrap_or(answer.body.len())])?;
     }
     stream.flush()

@@ -135,7 +135,12 @@ impl Message {
             }),
             Event::Info(text) => info(clean(text)),
             Event::Debug(text) => Some(Self::bare(Level::Debug, clean(text))),
-            Event::TransferStart { .. } | Event::TransferProgress { .. } | Event::TransferEnd { .. } => None,
+            Event::TransferStart { .. }
+            | Event::TransferProgress { .. }
+            | Event::TransferEnd { .. }
+            | Event::FetchStart { .. }
+            | Event::FetchProgress { .. }
+            | Event::FetchEnd { .. } => None,
         }
     }
 }

@@ -8,6 +8,7 @@
 //!                    terminal: lines scroll above the live ones
 //! ```
 
+mod fetches;
 mod format;
 mod message;
 mod plain;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::fetches;
 use super::format::Format;
 use super::message::{Message, Threshold, headline, step_name};
 use super::transfers::{Transfers, doing};
@@ -65,6 +66,7 @@ struct Live {
 enum Key {
     Step(String),
     Transfer(Transfer, crate::oci::Digest),
+    Fetch(String),
 }
 
 impl Terminal {
@@ -144,7 +146,7 @@ impl Progress for Terminal {
         state.track(event, Instant::now());
         let message = message.or_else(|| state.transfers.note(event, self.started.elapsed()));
         // How far a transfer is, its live line shows.
-        let redundant = matches!(event, Event::TransferProgress { .. });
+        let redundant = matches!(event, Event::TransferProgress { .. } | Event::FetchProgress { .. });
         if let Some(message) = message.filter(|message| !redundant && self.threshold.admits(message)) {
             self.append(state, &message);
         }
@@ -185,6 +187,17 @@ impl State {
                 }
             }
             Event::TransferEnd { transfer, digest, .. } => self.end(&Key::Transfer(transfer, *digest)),
+            Event::FetchStart { source, size } => {
+                let bytes = size.map(|size| (0, size));
+                self.begin(Key::Fetch(source.to_owned()), fetches::label(source), bytes, now);
+            }
+            Event::FetchProgress { source, bytes } => {
+                let is_it = |live: &&mut Live| matches!(&live.key, Key::Fetch(name) if name == source);
+                if let Some(live) = self.live.values_mut().find(is_it) {
+                    live.bytes = live.bytes.map(|(_, size)| (bytes, size));
+                }
+            }
+            Event::FetchEnd { source, .. } => self.end(&Key::Fetch(source.to_owned())),
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::fetches::Fetches;
 use super::message::{Level, Message};
 use super::units;
 use crate::oci::Digest;
@@ -13,7 +14,10 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// Transfers under way.
 #[derive(Debug, Default)]
-pub(super) struct Transfers(HashMap<(Transfer, Digest), State>);
+pub(super) struct Transfers {
+    blobs: HashMap<(Transfer, Digest), State>,
+    fetches: Fetches,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct State {
@@ -32,7 +36,7 @@ impl Transfers {
                     started: now,
                     last_line: now,
                 };
-                self.0.insert((transfer, *digest), state);
+                self.blobs.insert((transfer, *digest), state);
                 let text = format!("{} {digest} ({})", doing(transfer), units::size(size));
                 Some(Message::bare(Level::Debug, text))
             }
@@ -41,7 +45,7 @@ impl Transfers {
                 digest,
                 bytes,
             } => {
-                let state = self.0.get_mut(&(transfer, *digest))?;
+                let state = self.blobs.get_mut(&(transfer, *digest))?;
                 if now.saturating_sub(state.last_line) < SILENCE {
                     return None;
                 }
@@ -52,7 +56,7 @@ impl Transfers {
                 ))
             }
             Event::TransferEnd { transfer, digest, end } => {
-                let state = self.0.remove(&(transfer, *digest));
+                let state = self.blobs.remove(&(transfer, *digest));
                 ended(
                     transfer,
                     digest,
@@ -60,7 +64,7 @@ impl Transfers {
                     state.map(|state| (state.size, now.saturating_sub(state.started))),
                 )
             }
-            _ => None,
+            event => self.fetches.note(event, now),
         }
     }
 }

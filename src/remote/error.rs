@@ -1,0 +1,148 @@
+//! Why a source could not be fetched. No address in here shows a password.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cancel::Cancelled;
+use crate::http::{ClientError, Failure, RequestLine, RootCause};
+use crate::store::StoreError;
+
+/// Why a source could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// No HTTP client is to be had.
+    #[error(transparent)]
+    Client(ClientError),
+    /// The address is no URL, though the plan found it to be one.
+    #[error(transparent)]
+    Address(#[from] super::AddressError),
+    /// The server refuses.
+    #[error("{request}: invalid response status {status}")]
+    Status {
+        /// What was asked.
+        request: RequestLine,
+        /// HTTP status.
+        status: u16,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// There was no answer.
+    #[error("{request}: {failure}")]
+    Transport {
+        /// What was asked.
+        request: RequestLine,
+        /// What kind of failure.
+        failure: Failure,
+        /// The innermost error, in its own words.
+        #[source]
+        source: RootCause,
+    },
+    /// A redirect that must not be followed.
+    #[error("{request}: refused to follow the redirect to {target}: {reason}")]
+    Redirect {
+        /// What was asked.
+        request: RequestLine,
+        /// Where it leads.
+        target: String,
+        /// Why not there.
+        reason: &'static str,
+    },
+    /// The body ended before its length was reached.
+    #[error("{request}: the body ended after {received} of {size} bytes")]
+    CutShort {
+        /// What was asked.
+        request: RequestLine,
+        /// Bytes that came.
+        received: u64,
+        /// Bytes that should have.
+        size: u64,
+    },
+    /// The content is not what `--checksum` says.
+    #[error("digest mismatch {actual}: {expected}")]
+    Checksum {
+        /// What was fetched.
+        source_name: String,
+        /// What was asked for.
+        expected: String,
+        /// What came.
+        actual: String,
+    },
+    /// A file of our own cannot be written.
+    #[error("{what} {}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Somebody asked the build to end.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl RemoteError {
+    pub(super) fn transport(request: RequestLine, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Transport {
+            request,
+            failure: Failure::of(error),
+            source: RootCause::of(error),
+        }
+    }
+
+    pub(super) fn io(what: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+
+    /// What to try, when that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Status { request, status, .. } => status_hint(request, *status),
+            Self::Transport { request, failure, .. } => failure_hint(request.host(), *failure),
+            Self::Redirect { .. } => Some("if that is right, write the address that it leads to".to_owned()),
+            Self::Checksum { source_name, .. } => Some(format!(
+                "if {source_name} was meant to change, change --checksum with it"
+            )),
+            _ => None,
+        }
+    }
+}
+
+impl From<ClientError> for RemoteError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            error => Self::Client(error),
+        }
+    }
+}
+
+fn status_hint(request: &RequestLine, status: u16) -> Option<String> {
+    let host = request.host();
+    match status {
+        401 | 403 => Some(format!("{host} wants credentials, or does not let these have it")),
+        404 | 410 => Some(format!("check the address; {host} is there but has no such file")),
+        429 => Some(format!("{host} limits how often it is asked; try again later")),
+        _ => None,
+    }
+}
+
+fn failure_hint(host: &str, failure: Failure) -> Option<String> {
+    match failure {
+        Failure::Refused => Some(format!("is a server running at {host}?")),
+        Failure::Resolution => Some(format!("check the name {host} and the machine's name servers")),
+        Failure::NotTls => Some(format!("if {host} has no TLS, write http:// instead of https://")),
+        Failure::Certificate => {
+            Some("name a file with the authority that signed it in the environment variable SSL_CERT_FILE".to_owned())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,97 @@
+//! The door to this module: sources in, directories out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::http;
+use super::kept::KeptDownloads;
+use super::web::Web;
+use super::{RemoteError, UrlSource};
+use crate::cancel::Cancel;
+use crate::http::{Backoff, Verification};
+use crate::oci::Digest;
+use crate::progress::Progress;
+use crate::registry::Timeouts;
+
+/// How to reach servers.
+#[derive(Clone, Debug)]
+pub struct RemoteOptions {
+    /// Whether a server must prove who it is.
+    pub verify_tls: Verification,
+    /// A PEM file of certificate authorities instead of the machine's (`SSL_CERT_FILE`).
+    pub certificate_file: Option<PathBuf>,
+    /// The same for a directory (`SSL_CERT_DIR`).
+    pub certificate_directory: Option<PathBuf>,
+    /// Further tries of what is worth them.
+    pub retries: u32,
+    /// Time between tries.
+    pub backoff: Backoff,
+    /// How long to wait for whom.
+    pub timeouts: Timeouts,
+    /// `User-Agent` of every request.
+    pub user_agent: String,
+}
+
+impl Default for RemoteOptions {
+    fn default() -> Self {
+        let registry = crate::registry::RegistryOptions::default();
+        Self {
+            verify_tls: Verification::Required,
+            certificate_file: None,
+            certificate_directory: None,
+            retries: 3,
+            backoff: Backoff {
+                longest: Duration::from_secs(10),
+                ..registry.backoff
+            },
+            timeouts: registry.timeouts,
+            user_agent: registry.user_agent,
+        }
+    }
+}
+
+/// Fetches sources.
+#[derive(Debug)]
+pub struct Remote {
+    web: Web,
+    kept: KeptDownloads,
+}
+
+/// What was fetched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fetched {
+    /// What identifies the content: the digest of a file.
+    pub identity: String,
+    /// When it was last changed, if the server says so.
+    pub modified: Option<jiff::Timestamp>,
+}
+
+impl Fetched {
+    pub(super) fn of_file(digest: &Digest, modified: Option<jiff::Timestamp>) -> Self {
+        Self {
+            identity: digest.to_string(),
+            modified,
+        }
+    }
+}
+
+impl Remote {
+    /// Keeps downloads for later builds in the directory `kept`. Connects to nothing yet.
+    #[must_use]
+    pub fn new(options: RemoteOptions, kept: &Path, progress: Arc<dyn Progress>, cancel: Cancel) -> Self {
+        Self {
+            web: Web::new(options, progress, cancel),
+            kept: KeptDownloads::at(kept),
+        }
+    }
+
+    /// Downloads a file into the directory `into`, under the source's name, with mode 0600 and the server's
+    /// modification time or that of 1970.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; then the file is not there.
+    pub fn download(&self, source: &UrlSource, into: &Path) -> Result<Fetched, RemoteError> {
+        http::download(&self.web, &self.kept, source, into)
+    }
+}

@@ -1,0 +1,251 @@
+//! Requests to servers that nobody configured: redirects, authorization, retries.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use base64::Engine as _;
+use reqwest::blocking::{Client as HttpClient, Response as HttpResponse};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Url};
+use rustls::RootCertStore;
+
+use super::address::unescape;
+use super::{RemoteError, RemoteOptions};
+use crate::cancel::Cancel;
+use crate::http::client::{self, Proxied};
+use crate::http::redirect::{self, Downgrade, MAX_REDIRECTS};
+use crate::http::retry::{self, Verdict};
+use crate::http::tls::{self, Verification};
+use crate::http::{RequestLine, host_of, redact};
+use crate::progress::{Event, Progress};
+
+/// Connections to servers of any kind.
+#[derive(Debug)]
+pub(super) struct Web {
+    options: RemoteOptions,
+    pub(super) progress: Arc<dyn Progress>,
+    pub(super) cancel: Cancel,
+    /// Reading the machine's authorities takes milliseconds; plain HTTP needs none.
+    roots: OnceLock<RootCertStore>,
+    /// Guards the HTTP clients made so far.
+    clients: Mutex<HashMap<Proxied, HttpClient>>,
+}
+
+/// A request that can be sent more than once.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+/// The head of an answer, with a body yet to be read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) line: RequestLine,
+    http: HttpResponse,
+}
+
+impl Ask {
+    /// A request without body. User and password in the URL become an `Authorization`.
+    pub(super) fn new(method: Method, mut url: Url) -> Self {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization(&url) {
+            headers.insert(AUTHORIZATION, value);
+        }
+        // Fails only for URLs that can have neither.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.set_fragment(None);
+        Self {
+            method,
+            url,
+            headers,
+            body: Vec::new(),
+        }
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+}
+
+impl Web {
+    pub(super) fn new(options: RemoteOptions, progress: Arc<dyn Progress>, cancel: Cancel) -> Self {
+        Self {
+            options,
+            progress,
+            cancel,
+            roots: OnceLock::new(),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// Sends `ask` and follows redirects. Its `Authorization` goes to its own origin and nowhere else.
+    pub(super) fn send(&self, ask: &Ask) -> Result<Answer, RemoteError> {
+        let origin = ask.url.origin();
+        let mut url = ask.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let mut headers = ask.headers.clone();
+            if url.origin() != origin {
+                headers.remove(AUTHORIZATION);
+            }
+            let answer = self.send_once(ask, &url, headers)?;
+            let location = answer.header(&LOCATION);
+            let Some(target) = redirect::target(&url, answer.status(), location, &ask.method) else {
+                return Ok(answer);
+            };
+            redirect::check(&url, &target, Downgrade::Refused).map_err(|reason| RemoteError::Redirect {
+                request: answer.line.clone(),
+                target: redact(&target),
+                reason,
+            })?;
+            url = target;
+        }
+        Err(RemoteError::Redirect {
+            request: RequestLine::new(&ask.method, &ask.url),
+            target: redact(&url),
+            reason: "there are too many redirects",
+        })
+    }
+
+    /// Does `action` until it works, is not worth another try, or was tried often enough.
+    pub(super) fn with_retries<T>(
+        &self,
+        what: &str,
+        mut action: impl FnMut() -> Result<T, RemoteError>,
+    ) -> Result<T, RemoteError> {
+        let mut attempt = 1;
+        loop {
+            let error = match action() {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            attempt += 1;
+            let random = RandomState::new().hash_one(attempt);
+            let Some(wait) = retry::wait_before(
+                attempt,
+                verdict(&error),
+                self.options.retries,
+                self.options.backoff,
+                random,
+            ) else {
+                return Err(error);
+            };
+            self.progress.event(Event::Retry {
+                what,
+                cause: &retry::describe(&error),
+                attempt,
+                wait,
+            });
+            retry::sleep(&self.cancel, wait)?;
+        }
+    }
+
+    fn send_once(&self, ask: &Ask, url: &Url, headers: HeaderMap) -> Result<Answer, RemoteError> {
+        self.cancel.check()?;
+        let line = RequestLine::new(&ask.method, url);
+        let builder = self
+            .client(url)?
+            .request(ask.method.clone(), url.clone())
+            .headers(headers)
+            .timeout(self.options.timeouts.idle);
+        let builder = match ask.method {
+            Method::POST => builder.body(ask.body.clone()),
+            _ => builder,
+        };
+        match client::wait_for(&self.cancel, move || builder.send())? {
+            Ok(http) => Ok(Answer { line, http }),
+            Err(error) => Err(RemoteError::transport(line, &error)),
+        }
+    }
+
+    fn client(&self, url: &Url) -> Result<HttpClient, RemoteError> {
+        let proxied = Proxied::of_host(&host_of(url));
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&proxied) {
+            return Ok(client.clone());
+        }
+        let options = &self.options;
+        let (roots, verification) = match options.verify_tls {
+            Verification::Required => (self.machine_roots(), Verification::Required),
+            Verification::Skipped => (RootCertStore::empty(), Verification::Skipped),
+        };
+        let setup = client::Setup {
+            user_agent: &options.user_agent,
+            connect_timeout: options.timeouts.connect,
+            proxied,
+        };
+        let client = client::build(tls::client_config(roots, verification, None)?, &setup)?;
+        clients.insert(proxied, client.clone());
+        Ok(client)
+    }
+
+    fn machine_roots(&self) -> RootCertStore {
+        let file = self.options.certificate_file.as_deref();
+        let directory = self.options.certificate_directory.as_deref();
+        self.roots.get_or_init(|| tls::machine_roots(file, directory)).clone()
+    }
+}
+
+impl Answer {
+    pub(super) fn status(&self) -> u16 {
+        self.http.status().as_u16()
+    }
+
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.http.headers().get(name)?.to_str().ok()
+    }
+
+    /// The length that the server announced.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.header(&reqwest::header::CONTENT_LENGTH)?.trim().parse().ok()
+    }
+
+    /// Any status from 400 on is an error.
+    pub(super) fn check(self) -> Result<Self, RemoteError> {
+        let status = self.status();
+        if status < 400 {
+            return Ok(self);
+        }
+        let retry_after = self.header(&RETRY_AFTER);
+        Err(RemoteError::Status {
+            status,
+            retry_after: retry_after.and_then(|text| retry::parse_retry_after(text, jiff::Timestamp::now())),
+            request: self.line,
+        })
+    }
+}
+
+impl Read for Answer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.http.read(buffer)
+    }
+}
+
+/// Basic authorization from the URL's own user part.
+fn authorization(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let (user, password) = (unescape(url.username()), unescape(url.password().unwrap_or_default()));
+    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    let mut value = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn verdict(error: &RemoteError) -> Verdict {
+    match error {
+        RemoteError::Status {
+            status, retry_after, ..
+        } => retry::status_verdict(*status, *retry_after),
+        RemoteError::Transport { failure, .. } => retry::failure_verdict(*failure),
+        RemoteError::CutShort { .. } => Verdict::Retry,
+        _ => Verdict::Final,
+    }
+}
