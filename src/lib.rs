@@ -9,7 +9,8 @@
 //!
 //! The modules, in the order in which a build passes through them:
 //!
-//! - values: [`oci`] is the vocabulary of images, [`dockerfile`] the language, [`plan`] its meaning, [`image`] their sum.
+//! - values: [`oci`] is the vocabulary of images, [`dockerfile`] the language, [`plan`] its meaning,
+//!   [`check`] what is legal in it and yet hardly meant, [`image`] their sum.
 //! - the machine: [`rootfs`] is a tree that paths cannot leave, [`run`] executes a process in one, [`users`] says
 //!   as whom.
 //! - content: [`context`] and [`copy`] bring files into a rootfs, [`snapshot`] finds what a step changed, [`layer`]
@@ -22,6 +23,7 @@
 
 pub mod build;
 pub mod cancel;
+pub mod check;
 pub mod cli;
 pub mod context;
 pub mod copy;

@@ -228,6 +228,19 @@ impl IgnorePatterns {
         ancestors.fold(start, |above, path| self.judge(&above.hits, path.as_bytes()))
     }
 
+    /// Whether any rule includes again what another one excludes.
+    #[must_use]
+    pub fn includes_again(&self) -> bool {
+        self.rules.iter().any(|rule| rule.effect == Effect::Include)
+    }
+
+    /// Whether a rule names every entry of the root.
+    #[must_use]
+    pub fn excludes_every_entry(&self) -> bool {
+        let mut excludes = self.rules.iter().filter(|rule| rule.effect == Effect::Exclude);
+        excludes.any(|rule| matches!(rule.text.as_str(), "*" | "**" | "**/*"))
+    }
+
     /// Whether something below the excluded directory `path` might be included again. Never wrong with no.
     #[must_use]
     pub fn may_include_below(&self, path: &[u8]) -> bool {

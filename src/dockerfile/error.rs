@@ -286,6 +286,14 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     (1..3).contains(&distance).then(|| Hint::DidYouMean(nearest.to_owned()))
 }
 
+/// The same where case counts, as it does in names of variables.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |candidate: &'a str| (edit_distance(word, candidate), candidate);
+    let (distance, nearest) = candidates.into_iter().map(distance).min_by_key(|(d, _)| *d)?;
+    (1..3).contains(&distance).then_some(nearest)
+}
+
 /// Levenshtein's distance. Words far longer than any candidate are not worth the quadratic work.
 fn edit_distance(a: &str, b: &str) -> usize {
     if a.len().abs_diff(b.len()) > 8 || a.len() > 256 {

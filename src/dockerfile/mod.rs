@@ -25,7 +25,7 @@ mod spelling;
 mod words;
 
 pub(crate) use duration::display as display_duration;
-pub use error::{Hint, ParseError, ParseProblem, closest};
+pub use error::{Hint, ParseError, ParseProblem, closest, nearest};
 pub(crate) use excerpt::Printable;
 pub use excerpt::{Excerpt, SourceText, Span, Spanned};
 pub use expand::{ExpandError, ExpandProblem, Expander, UsedNames};

@@ -37,7 +37,7 @@ impl Default for PlanOptions {
 
 impl PlanOptions {
     /// The value given for an ARG of this name; never expanded.
-    pub(super) fn build_arg(&self, name: &str) -> Option<&str> {
+    pub(crate) fn build_arg(&self, name: &str) -> Option<&str> {
         let (_, value) = self.build_args.iter().rfind(|(key, _)| key == name)?;
         Some(value)
     }

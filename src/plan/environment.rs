@@ -9,7 +9,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// Variables in the order they were first set, each once.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Variables(Vec<(String, String)>);
+pub(crate) struct Variables(Vec<(String, String)>);
 
 impl Variables {
     /// From `KEY=value` entries; of equal keys the last counts.
@@ -22,17 +22,22 @@ impl Variables {
         variables
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&str> {
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(name, _)| name == key)?;
         Some(value)
     }
 
     /// Replaces in place, or appends.
-    pub(super) fn set(&mut self, key: &str, value: &str) {
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
         match self.0.iter_mut().find(|(name, _)| name == key) {
             Some((_, old)) => value.clone_into(old),
             None => self.0.push((key.to_owned(), value.to_owned())),
         }
+    }
+
+    /// Their names, in that order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     pub(super) fn entries(&self) -> Vec<String> {
@@ -42,16 +47,16 @@ impl Variables {
 
 /// What a stage expands with and what its processes see.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Environment {
+pub(crate) struct Environment {
     /// Base image, ENV and ARG together; whichever comes later wins.
-    pub(super) variables: Variables,
+    pub(crate) variables: Variables,
     /// Names of ARGs in the order they were first declared, those of base stages included.
     declared: Vec<String>,
 }
 
 impl Environment {
     /// Starts from an image's `Env`.
-    pub(super) fn of_image(env: &[String]) -> Self {
+    pub(crate) fn of_image(env: &[String]) -> Self {
         Self {
             variables: Variables::from_entries(env),
             declared: Vec::new(),
@@ -59,7 +64,7 @@ impl Environment {
     }
 
     /// Calls `expand` with the present variables.
-    pub(super) fn expand<T>(
+    pub(crate) fn expand<T>(
         &self,
         escape: Escape,
         expand: impl FnOnce(&mut Expander<'_>) -> Result<T, crate::dockerfile::ExpandError>,
@@ -68,7 +73,7 @@ impl Environment {
     }
 
     /// Declares one ARG and gives its value, if it has one.
-    pub(super) fn declare(
+    pub(crate) fn declare(
         &mut self,
         item: &ArgItem,
         globals: &Variables,
@@ -87,6 +92,11 @@ impl Environment {
             self.declared.push(item.name.clone());
         }
         Ok(value)
+    }
+
+    /// Whether an ARG of this name was declared, with a value or without.
+    pub(crate) fn is_declared(&self, name: &str) -> bool {
+        self.declared.iter().any(|declared| declared == name)
     }
 
     /// `KEY=value` of every declared ARG with its present value, as the history of RUN shows them.
@@ -138,7 +148,7 @@ pub(super) fn expand_word(variables: &Variables, escape: Escape, word: &Word) ->
 }
 
 /// Appends the default PATH to an image's `Env` that has none.
-pub(super) fn ensure_path(env: &mut Vec<String>) {
+pub(crate) fn ensure_path(env: &mut Vec<String>) {
     if !env.iter().any(|entry| entry.starts_with("PATH=")) {
         env.push(format!("PATH={DEFAULT_PATH}"));
     }

@@ -30,6 +30,7 @@ mod stage;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,11 +40,14 @@ pub use contexts::{
     ContextError, ContextSource, ImageSource, LayoutImage, LayoutSelector, NamedContext, NamedContexts, TreeSource,
 };
 pub use copy::{Owner, Principal};
+pub(crate) use environment::{Environment, Variables, ensure_path};
 pub use error::{PlanError, PlanProblem};
 pub use mount::{CacheMount, Mount, MountKind, MountProblem, Ownership, SecretMount, Sharing, SshMount};
 pub use outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, outline};
+pub(crate) use outline::{default_globals, globals};
 pub use size::parse_size;
 pub use steps::plan;
+pub use view::{Scope, StageView};
 
 use crate::dockerfile::Excerpt;
 pub use crate::dockerfile::{Network, Security};

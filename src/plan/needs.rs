@@ -17,8 +17,12 @@ pub(super) struct Needs {
 
 /// Follows bases, copies and triggers from the target.
 pub(super) fn of_target(outline: &Outline, configs: &BaseConfigs) -> Result<Needs, PlanError> {
+    of_stages(outline, vec![outline.target], configs)
+}
+
+/// The same from any stages.
+pub(super) fn of_stages(outline: &Outline, mut open: Vec<StageId>, configs: &BaseConfigs) -> Result<Needs, PlanError> {
     let mut stages = BTreeMap::new();
-    let mut open = vec![outline.target];
     while let Some(id) = open.pop() {
         if stages.contains_key(&id) {
             continue;

@@ -127,6 +127,16 @@ impl Outline {
         &self.images
     }
 
+    /// The global arguments.
+    pub(crate) const fn globals(&self) -> &Variables {
+        &self.globals
+    }
+
+    /// What the command line says.
+    pub(crate) const fn options(&self) -> &PlanOptions {
+        &self.options
+    }
+
     /// The stage to be built.
     #[must_use]
     pub const fn target(&self) -> StageId {
@@ -159,6 +169,25 @@ pub fn outline(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Outline
     let Needs { images, .. } = needs::of_target(&outline, &BaseConfigs::new())?;
     outline.images = images;
     Ok(outline)
+}
+
+/// The global arguments of a file.
+///
+/// # Errors
+/// A default that cannot be expanded.
+pub(crate) fn globals(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Variables, PlanError> {
+    expand_globals(dockerfile, options, &StageNames::of(dockerfile))
+}
+
+/// The global arguments as they are when no build argument is given for one that the file declares.
+pub(crate) fn default_globals(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Variables, PlanError> {
+    let args = dockerfile.global_args.iter().flat_map(|arg| &arg.value.items);
+    let declared: Vec<&str> = args.map(|item| item.name.as_str()).collect();
+    let mut options = options.clone();
+    options
+        .build_args
+        .retain(|(name, _)| !declared.contains(&name.as_str()));
+    globals(dockerfile, &options)
 }
 
 fn expand_globals(dockerfile: &Dockerfile, options: &PlanOptions, names: &StageNames) -> Result<Variables, PlanError> {
