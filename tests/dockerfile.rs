@@ -125,7 +125,7 @@ fn options(case: &Path) -> PlanOptions {
         match name {
             "build-arg" => options.build_args.push(pair()),
             "label" => options.labels.push(pair()),
-            "target" => options.target = Some(value.to_owned()),
+            "target" => options.targets.push(value.to_owned()),
             "platform" => options.target_platform = value.parse().unwrap(),
             other => panic!("unknown option {other}"),
         }

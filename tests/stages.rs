@@ -134,3 +134,38 @@ fn root_heirs_and_readers_of_one_stage_get_its_files_whatever_the_order() {
         ]
     );
 }
+
+#[test]
+fn root_of_several_targets_all_are_built_and_the_first_is_exported() {
+    let (registry, sandbox) = (Registry::start(), Sandbox::new());
+    registry.push_base(&sandbox, "small");
+    let dockerfile = format!(
+        "FROM {base} AS zero\nRUN echo hello from zero; touch /zero\n\
+         FROM {base} AS One\nRUN echo hello from one; touch /one\n\
+         FROM {base} AS two\nRUN false\n\
+         FROM one AS three\nRUN echo hello from three; touch /three\n",
+        base = registry.reference("small:1"),
+    );
+    for (targets, exported, not_exported, built) in [
+        (&["--target=one,0"][..], "/one ", "/zero ", &["zero", "one"][..]),
+        (&["--target", "0", "--target=THREE"], "/zero ", "/one ", &["zero", "one", "three"]),
+        (&["--target=3"], "/three ", "/zero ", &["one", "three"]),
+    ] {
+        let image = registry.reference("out:1");
+        let build = Rbuild::build_text(&sandbox, &dockerfile).args(targets).destination(&image);
+        let output = build.run().success();
+        let said: Vec<_> = ["zero", "one", "two", "three"]
+            .into_iter()
+            .filter(|stage| output.stderr.contains(&format!("] hello from {stage}\n")))
+            .collect();
+        assert_eq!(said, built, "{targets:?}");
+        let files = listing::of_reference(&sandbox, &image);
+        let has = |path: &str| files.iter().any(|line| line.starts_with(path));
+        assert!(has(exported) && !has(not_exported), "{targets:?}: {files:#?}");
+    }
+    let unknown = Rbuild::build_text(&sandbox, &dockerfile).arg("--target=one,thre");
+    let _refused = unknown
+        .destination(&registry.reference("out:2"))
+        .run()
+        .failure_with(&["target stage \"thre\" could not be found", "did you mean three?"]);
+}

@@ -105,7 +105,7 @@ fn plan_options(request: &BuildRequest) -> PlanOptions {
     };
     PlanOptions {
         build_args: own(&request.build_args),
-        target: request.targets.first().cloned(),
+        targets: request.targets.clone(),
         target_platform: request.platform.clone().unwrap_or_else(Platform::host),
         build_platform: Platform::host(),
         labels: own(&request.labels),

@@ -28,7 +28,7 @@ impl Case {
     fn plan_options(&self) -> PlanOptions {
         PlanOptions {
             build_args: self.build_args.clone(),
-            target: self.target.clone(),
+            targets: self.target.iter().cloned().collect(),
             target_platform: Platform::new("linux", "amd64", None),
             build_platform: Platform::new("linux", "amd64", None),
             ..PlanOptions::default()

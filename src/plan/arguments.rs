@@ -10,8 +10,8 @@ use crate::oci::Platform;
 pub struct PlanOptions {
     /// `--build-arg`, values resolved; of equal names the last counts.
     pub build_args: Vec<(String, String)>,
-    /// `--target`: a stage's name or number; the last stage when unset.
-    pub target: Option<String>,
+    /// `--target`: names or numbers of stages. All are built, the image is the first one's; the last stage when empty.
+    pub targets: Vec<String>,
     /// What to build for.
     pub target_platform: Platform,
     /// What we run on.
@@ -26,7 +26,7 @@ impl Default for PlanOptions {
     fn default() -> Self {
         Self {
             build_args: Vec::new(),
-            target: None,
+            targets: Vec::new(),
             target_platform: Platform::host(),
             build_platform: Platform::host(),
             labels: Vec::new(),

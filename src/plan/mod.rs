@@ -98,7 +98,7 @@ pub enum Planning {
 pub struct Plan {
     /// The needed stages; each comes after those it needs.
     pub stages: Vec<PlannedStage>,
-    /// The stage whose image is wanted; the last of [`Self::stages`].
+    /// The stage whose image is wanted; others may be wanted for their own sake.
     pub target: StageId,
     /// Every image needed, each once for its use.
     pub images: Vec<ImageNeed>,

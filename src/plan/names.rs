@@ -99,15 +99,21 @@ impl StageNames {
         }
     }
 
-    /// The stage `--target` means: a name, else a number (as kaniko has it), else the last one.
-    pub(super) fn target(&self, options: &PlanOptions) -> Result<StageId, PlanError> {
-        let Some(target) = &options.target else {
-            return Ok(StageId(self.0.len().saturating_sub(1)));
-        };
+    /// The stages `--target` means, the last one when it is not given. At least one, and the first is the image's.
+    pub(super) fn targets(&self, options: &PlanOptions) -> Result<Vec<StageId>, PlanError> {
+        if options.targets.is_empty() {
+            return Ok(vec![StageId(self.0.len().saturating_sub(1))]);
+        }
+        options.targets.iter().map(|target| self.target(target)).collect()
+    }
+
+    /// A name, else a number, as kaniko's users write it.
+    fn target(&self, target: &str) -> Result<StageId, PlanError> {
         let by_number = || target.parse().ok().filter(|number| *number < self.0.len()).map(StageId);
         self.last(target).or_else(by_number).ok_or_else(|| {
-            let problem = PlanProblem::UnknownTarget { target: target.clone() };
-            PlanError::of_options(problem).with_hint(self.closest_stage(target))
+            let target = target.to_owned();
+            let hint = self.closest_stage(&target);
+            PlanError::of_options(PlanProblem::UnknownTarget { target }).with_hint(hint)
         })
     }
 
@@ -115,8 +121,9 @@ impl StageNames {
     pub(super) fn target_stage(&self, options: &PlanOptions) -> String {
         let last = || self.0.last().cloned().flatten();
         options
-            .target
-            .clone()
+            .targets
+            .first()
+            .cloned()
             .or_else(last)
             .unwrap_or_else(|| "default".to_owned())
     }

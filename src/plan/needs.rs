@@ -7,7 +7,7 @@ use super::outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, OutlinedStep,
 use super::{BaseConfigs, CopyFrom, PlanError, StageId};
 use crate::dockerfile::{Excerpt, Instruction, parse_trigger};
 
-/// What a target needs, as far as the configs at hand tell.
+/// What the targets need, as far as the configs at hand tell.
 pub(super) struct Needs {
     /// The stages with the triggers that run first in them.
     pub(super) stages: BTreeMap<StageId, Vec<OutlinedStep>>,
@@ -15,9 +15,9 @@ pub(super) struct Needs {
     pub(super) images: Vec<ImageNeed>,
 }
 
-/// Follows bases, copies and triggers from the target.
-pub(super) fn of_target(outline: &Outline, configs: &BaseConfigs) -> Result<Needs, PlanError> {
-    of_stages(outline, vec![outline.target], configs)
+/// Follows bases, copies and triggers from the targets.
+pub(super) fn of_targets(outline: &Outline, configs: &BaseConfigs) -> Result<Needs, PlanError> {
+    of_stages(outline, outline.targets.clone(), configs)
 }
 
 /// The same from any stages.

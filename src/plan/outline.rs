@@ -62,7 +62,8 @@ pub enum Base {
 pub struct Outline {
     pub(super) stages: Vec<OutlinedStage>,
     pub(super) names: StageNames,
-    pub(super) target: StageId,
+    /// At least one; the image is the first one's.
+    pub(super) targets: Vec<StageId>,
     pub(super) globals: Variables,
     pub(super) escape: Escape,
     pub(super) options: PlanOptions,
@@ -137,10 +138,10 @@ impl Outline {
         &self.options
     }
 
-    /// The stage to be built.
+    /// The stage whose image is wanted.
     #[must_use]
-    pub const fn target(&self) -> StageId {
-        self.target
+    pub fn target(&self) -> StageId {
+        self.targets[0]
     }
 }
 
@@ -150,12 +151,12 @@ impl Outline {
 /// Invalid FROM lines, also in stages that are not needed; unknown targets and cycles.
 pub fn outline(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Outline, PlanError> {
     let names = StageNames::of(dockerfile);
-    let target = names.target(options)?;
+    let targets = names.targets(options)?;
     let globals = expand_globals(dockerfile, options, &names)?;
     let mut outline = Outline {
         stages: Vec::new(),
         names,
-        target,
+        targets,
         globals,
         escape: dockerfile.directives.escape,
         options: options.clone(),
@@ -166,7 +167,7 @@ pub fn outline(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Outline
         outline.stages.push(stage);
     }
     outline.check_order()?;
-    let Needs { images, .. } = needs::of_target(&outline, &BaseConfigs::new())?;
+    let Needs { images, .. } = needs::of_targets(&outline, &BaseConfigs::new())?;
     outline.images = images;
     Ok(outline)
 }

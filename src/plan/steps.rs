@@ -19,7 +19,7 @@ use crate::redact;
 /// # Errors
 /// Operands that do not expand or mean nothing, and features the engine does not execute yet.
 pub fn plan(outline: &Outline, configs: &BaseConfigs) -> Result<Planning, PlanError> {
-    let needs = needs::of_target(outline, configs)?;
+    let needs = needs::of_targets(outline, configs)?;
     let is_missing = |need: &&super::ImageNeed| need.purpose == ImageUse::Base && !configs.contains_key(&need.image);
     let missing: Vec<_> = needs.images.iter().filter(is_missing).cloned().collect();
     if !missing.is_empty() {
@@ -35,13 +35,14 @@ pub fn plan(outline: &Outline, configs: &BaseConfigs) -> Result<Planning, PlanEr
     for (id, triggers) in &needs.stages {
         stages.push(planner.plan_stage(*id, triggers)?);
     }
-    if let Some(target) = stages.last_mut() {
+    let target = outline.target();
+    if let Some(target) = stages.iter_mut().find(|stage| stage.id == target) {
         let labels = outline.options.labels.iter().cloned();
         target.config.config.labels.extend(labels);
     }
     Ok(Planning::Ready(Plan {
         stages,
-        target: outline.target,
+        target,
         images: needs.images,
     }))
 }

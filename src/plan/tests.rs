@@ -701,9 +701,11 @@ fn only_what_the_target_needs() {
         ("two", vec![1], "b src"),
         ("0", vec![0], "a"),
         ("4", vec![4], "d"),
+        ("two,0", vec![0, 1], "a b src"),
+        ("0,three,one", vec![0, 2], "a c"),
     ] {
         let options = PlanOptions {
-            target: Some(wanted.to_owned()),
+            targets: wanted.split(',').map(str::to_owned).collect(),
             ..options(&[])
         };
         let plan = plan_with(text, &options).unwrap();
@@ -723,6 +725,18 @@ fn only_what_the_target_needs() {
             );
         }
         assert_eq!(shown.trim(), images, "{wanted}");
+    }
+    for (wanted, target) in [("two,0", 1), ("0,three,one", 0), ("THREE,four", 2)] {
+        let options = PlanOptions {
+            targets: wanted.split(',').map(str::to_owned).collect(),
+            labels: vec![("l".to_owned(), "of the target".to_owned())],
+            ..options(&[])
+        };
+        let plan = plan_with(text, &options).unwrap();
+        assert_eq!(plan.target, StageId(target), "{wanted}: the first is exported");
+        let labelled = plan.stages.iter().filter(|stage| !stage.config.config.labels.is_empty());
+        let labelled: Vec<StageId> = labelled.map(|stage| stage.id).collect();
+        assert_eq!(labelled, [StageId(target)], "{wanted}");
     }
     let plan = plan_of(text);
     assert_eq!(plan.target, StageId(4));

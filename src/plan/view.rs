@@ -9,7 +9,7 @@ use crate::oci::Platform;
 /// Which stages are looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
-    /// The target and what it needs.
+    /// The targets and what they need.
     Target,
     /// All there are.
     File,
@@ -39,7 +39,7 @@ impl Outline {
     /// Triggers that cannot be parsed, or whose `--from` means nothing.
     pub fn stages(&self, scope: Scope, configs: &BaseConfigs) -> Result<Vec<StageView<'_>>, PlanError> {
         let wanted = match scope {
-            Scope::Target => vec![self.target],
+            Scope::Target => self.targets.clone(),
             Scope::File => (0..self.stages.len()).map(StageId).collect(),
         };
         let needs = needs::of_stages(self, wanted, configs)?;
