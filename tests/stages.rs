@@ -148,11 +148,18 @@ fn root_of_several_targets_all_are_built_and_the_first_is_exported() {
     );
     for (targets, exported, not_exported, built) in [
         (&["--target=one,0"][..], "/one ", "/zero ", &["zero", "one"][..]),
-        (&["--target", "0", "--target=THREE"], "/zero ", "/one ", &["zero", "one", "three"]),
+        (
+            &["--target", "0", "--target=THREE"],
+            "/zero ",
+            "/one ",
+            &["zero", "one", "three"],
+        ),
         (&["--target=3"], "/three ", "/zero ", &["one", "three"]),
     ] {
         let image = registry.reference("out:1");
-        let build = Rbuild::build_text(&sandbox, &dockerfile).args(targets).destination(&image);
+        let build = Rbuild::build_text(&sandbox, &dockerfile)
+            .args(targets)
+            .destination(&image);
         let output = build.run().success();
         let said: Vec<_> = ["zero", "one", "two", "three"]
             .into_iter()

@@ -734,7 +734,10 @@ fn only_what_the_target_needs() {
         };
         let plan = plan_with(text, &options).unwrap();
         assert_eq!(plan.target, StageId(target), "{wanted}: the first is exported");
-        let labelled = plan.stages.iter().filter(|stage| !stage.config.config.labels.is_empty());
+        let labelled = plan
+            .stages
+            .iter()
+            .filter(|stage| !stage.config.config.labels.is_empty());
         let labelled: Vec<StageId> = labelled.map(|stage| stage.id).collect();
         assert_eq!(labelled, [StageId(target)], "{wanted}");
     }
