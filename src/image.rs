@@ -9,6 +9,9 @@ use crate::oci::{
     MediaTypeExt as _, Raw,
 };
 
+/// BuildKit's note on a layer whose times were cut down, with the seconds to which.
+const REWRITTEN_TIMESTAMP: &str = "buildkit/rewritten-timestamp";
+
 /// A layer that exists: its blob and what the blob unpacks to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
@@ -75,6 +78,8 @@ pub struct Parts {
     pub annotations: BTreeMap<String, String>,
     /// Time that replaces every new timestamp (`SOURCE_DATE_EPOCH`, `--reproducible`).
     pub epoch: Option<Timestamp>,
+    /// Time that no file of the new layers is later than, if they were written so.
+    pub rewritten: Option<Timestamp>,
 }
 
 /// Why parts do not make an image.
@@ -128,7 +133,11 @@ pub fn assemble(parts: Parts) -> Result<Image, ImageError> {
             empty_layer: addition.layer.is_none(),
             ..addition.history
         });
-        if let Some(layer) = addition.layer {
+        if let Some(mut layer) = addition.layer {
+            if let Some(time) = parts.rewritten {
+                let note = (REWRITTEN_TIMESTAMP.to_owned(), time.as_second().to_string());
+                layer.descriptor.annotations.extend([note]);
+            }
             config.rootfs.diff_ids.push(layer.diff_id);
             layers.push(layer.descriptor);
         }
@@ -287,6 +296,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn l407_new_layers_say_to_when_their_times_were_cut() {
+        let annotations = |format| {
+            let mut parts = parts(vec![addition("RUN x", Some(layer("1", MediaType::ImageLayerGzip)), 9)]);
+            parts.base_layers = vec![layer("0", MediaType::ImageLayerGzip).descriptor];
+            parts.format = format;
+            parts.rewritten = Some(Timestamp::from_second(7).unwrap());
+            let layers = assemble(parts).unwrap().layers().to_vec();
+            layers.into_iter().map(|layer| layer.annotations).collect::<Vec<_>>()
+        };
+        let note = BTreeMap::from([("buildkit/rewritten-timestamp".to_owned(), "7".to_owned())]);
+        assert_eq!(annotations(ManifestFormat::Oci), [BTreeMap::new(), note]);
+        assert_eq!(annotations(ManifestFormat::Docker), [BTreeMap::new(), BTreeMap::new()]);
+    }
+
     fn addition(text: &str, layer: Option<Layer>, second: i64) -> Addition {
         let history = History {
             created_by: Some(text.to_owned()),
@@ -307,6 +331,7 @@ mod tests {
             format: ManifestFormat::Oci,
             annotations: BTreeMap::new(),
             epoch: None,
+            rewritten: None,
         }
     }
 

@@ -198,6 +198,7 @@ const FLAGS: &[(&str, &str, Bad, Fate)] = &[
     ("--compression-level", "-1", Value("10"), Taken),
     ("--image-format", "oci", Value("appc"), Taken),
     ("--reproducible", "t", Value("maybe"), Taken),
+    ("--rewrite-timestamp", "false", Value("maybe"), Taken),
     ("--single-snapshot", "T", Value("maybe"), Taken),
     ("--force-build-metadata", "1", Value("maybe"), Taken),
     ("--skip-unused-stages", "TRUE", Value("maybe"), Taken),

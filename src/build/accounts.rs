@@ -40,6 +40,26 @@ impl Accounts {
         let Ownership { uid, gid } = Ownership::resolve(&text, self.passwd.as_deref(), self.group.as_deref())?;
         Ok(copy::Owner { uid, gid })
     }
+
+    /// Whose directories WORKDIR makes under a USER: as for `--chown`, but who is not known is root, as in BuildKit.
+    /// Nobody has run as that user yet, and a RUN that tries will say what is wrong.
+    pub(crate) fn owner_or_root(&self, owner: &Owner, warn: &dyn Fn(&str)) -> copy::Owner {
+        let find = |text: &str| {
+            let found = Ownership::resolve(text, self.passwd.as_deref(), self.group.as_deref());
+            found
+                .map_err(|error| warn(&format!("{error}; what WORKDIR makes belongs to root instead")))
+                .ok()
+        };
+        let Ownership { uid, gid } = find(&principal(&owner.user)).unwrap_or_default();
+        let group = owner
+            .group
+            .as_ref()
+            .and_then(|group| find(&format!("0:{}", principal(group))));
+        copy::Owner {
+            uid,
+            gid: group.map_or(gid, |group| group.gid),
+        }
+    }
 }
 
 fn principal(principal: &Principal) -> String {

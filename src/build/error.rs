@@ -199,6 +199,12 @@ pub enum Problem {
         /// Its value.
         value: String,
     },
+    /// SOURCE_DATE_EPOCH is the age of something of a kind that cannot be fetched.
+    #[error("SOURCE_DATE_EPOCH as the age of {source_name} is not implemented yet")]
+    UnsupportedEpoch {
+        /// A URL or a git repository.
+        source_name: String,
+    },
     /// The ignore file is none.
     #[error(transparent)]
     Ignore(#[from] crate::context::IgnoreError),

@@ -12,6 +12,7 @@ mod accounts;
 mod archive;
 mod connect;
 mod contexts;
+mod epoch;
 mod error;
 mod fetch;
 mod finished;
@@ -77,7 +78,8 @@ pub struct Built {
 pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Result<Built, BuildError> {
     let dockerfile = read_dockerfile(request)?;
     let options = plan_options(request);
-    let outline = plan::outline(&dockerfile, &options)?;
+    let mut outline = plan::outline(&dockerfile, &options)?;
+    epoch::settle(&mut outline)?;
     let client = connect::client(&request.registry, progress, cancel)?;
     check_destinations(request, &client)?;
     let mut images = Images::default();
@@ -159,6 +161,7 @@ fn open_session(
         .map_err(state)?;
     let blobs = directory.blobs().map_err(state)?;
     let named_trees = NamedTrees::open(&plan)?;
+    let layer_options = layer_options(request, &plan)?;
     let threads = |source| Problem::System {
         what: "start the transfer threads",
         source,
@@ -181,7 +184,7 @@ fn open_session(
         isolation,
         context,
         named_trees,
-        layer_options: layer_options(request)?,
+        layer_options,
         layering: if request.image.single_snapshot {
             Layering::PerStage
         } else {
@@ -227,26 +230,16 @@ fn open_context(request: &BuildRequest, plan: &Plan) -> Result<Option<BuildConte
     Ok(Some(BuildContext::new(tree, ignore)))
 }
 
-fn layer_options(request: &BuildRequest) -> Result<LayerOptions, BuildError> {
+fn layer_options(request: &BuildRequest, plan: &Plan) -> Result<LayerOptions, BuildError> {
     let (compression, level) = match request.image.compression {
         LayerCompression::Gzip { level } => (Compression::Gzip, level),
         LayerCompression::Zstd { level } => (Compression::Zstd, level),
     };
     Ok(LayerOptions {
         encoding: Encoding::new(compression, level.map(i32::from))?,
-        clamp_mtime: epoch(request).map(Timestamp::as_second),
+        clamp_mtime: epoch::of_layers(plan, &request.image).map(Timestamp::as_second),
         ..LayerOptions::default()
     })
-}
-
-/// The time that stands for "now" in the image, when it must not depend on the clock.
-fn epoch(request: &BuildRequest) -> Option<Timestamp> {
-    let seconds = match (request.image.source_date_epoch, request.image.reproducible) {
-        (Some(seconds), _) => i64::try_from(seconds).ok()?,
-        (None, true) => 0,
-        (None, false) => return None,
-    };
-    Timestamp::from_second(seconds).ok()
 }
 
 fn build_and_export(request: &BuildRequest, session: &Session, client: &Client) -> Result<Built, BuildError> {
@@ -350,7 +343,8 @@ fn assemble(request: &BuildRequest, target: &Lineage, session: &Session) -> Resu
             session.layer_options.encoding.compression(),
         ),
         annotations: request.annotations.clone(),
-        epoch: epoch(request),
+        epoch: epoch::of_image(&session.plan, &request.image),
+        rewritten: epoch::of_layers(&session.plan, &request.image),
     })?)
 }
 

@@ -92,8 +92,8 @@ pub struct ImageOptions {
     pub format: Option<ManifestFormat>,
     /// Whether no time of this build may enter the image.
     pub reproducible: bool,
-    /// Seconds since 1970 to use where an image needs "now"; later file times are cut down to it.
-    pub source_date_epoch: Option<u64>,
+    /// Whether file times later than the build's epoch (`SOURCE_DATE_EPOCH`) are cut down to it in new layers.
+    pub rewrite_timestamp: bool,
     /// Whether a stage becomes one layer.
     pub single_snapshot: bool,
 }

@@ -52,6 +52,15 @@ pub(crate) struct Addition {
     pub(crate) created: Timestamp,
 }
 
+/// What a step leaves in the image that changed no file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum WithoutChanges {
+    /// Its history entry alone.
+    NoLayer,
+    /// A layer that holds nothing.
+    EmptyLayer,
+}
+
 impl Stage {
     /// Begins a stage on its base. Unpacks nothing.
     pub(crate) fn begin(planned: &PlannedStage, session: &Session) -> Self {
@@ -167,14 +176,18 @@ impl Stage {
         Ok(())
     }
 
-    /// Starts to write what a step changed as a layer; nothing changed is no layer.
+    /// Starts to write what a step changed as a layer.
     pub(crate) fn add_layer(
         &mut self,
         changes: ChangeSet,
+        without_changes: WithoutChanges,
         step: (String, usize, usize),
         session: &Session,
     ) -> Result<Option<LayerJob>, BuildError> {
-        let Some(rootfs) = self.rootfs.clone().filter(|_| !changes.is_empty()) else {
+        if changes.is_empty() && without_changes == WithoutChanges::NoLayer {
+            return Ok(None);
+        }
+        let Some(rootfs) = self.rootfs.clone() else {
             return Ok(None);
         };
         let task = LayerTask {

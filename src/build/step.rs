@@ -12,7 +12,7 @@ use super::layer_job::LayerJob;
 use super::process;
 use super::session::{Layering, Session};
 use super::sources;
-use super::stage::{Addition, Stage};
+use super::stage::{Addition, Stage, WithoutChanges};
 use crate::copy::{self, CopyRequest};
 use crate::plan::{CopyStep, PlannedStage, Step, WorkdirStep};
 use crate::progress::{Event, StepRef};
@@ -69,15 +69,20 @@ fn run_one(
     reference: StepRef<'_>,
     session: &Session,
 ) -> Result<Option<LayerJob>, BuildError> {
-    let changes = match step {
+    // COPY and WORKDIR always are a layer, as in BuildKit; of a RUN the snapshot may find nothing, and then says so.
+    let (changes, without_changes) = match step {
         Step::Metadata => return Ok(None),
-        Step::Run(run) => process::run(stage, run, reference, session)?,
-        Step::Copy(copy) => run_copy(stage, copy, reference, session)?,
-        Step::Workdir(workdir) => run_workdir(stage, workdir, session)?,
+        Step::Run(run) => (process::run(stage, run, reference, session)?, WithoutChanges::NoLayer),
+        Step::Copy(copy) => (run_copy(stage, copy, reference, session)?, WithoutChanges::EmptyLayer),
+        Step::Workdir(workdir) => (
+            run_workdir(stage, workdir, reference, session)?,
+            WithoutChanges::EmptyLayer,
+        ),
     };
     match session.layering {
         Layering::PerStep => stage.add_layer(
             changes,
+            without_changes,
             (reference.stage.to_owned(), reference.number, reference.of),
             session,
         ),
@@ -99,7 +104,7 @@ fn squash(stage: &mut Stage, step: (String, usize, usize), session: &Session) ->
         .index(&rootfs, session)?
         .diff(&rootfs, &session.cancel)
         .map_err(Problem::Snapshot)?;
-    let job = stage.add_layer(changes, step, session)?;
+    let job = stage.add_layer(changes, WithoutChanges::NoLayer, step, session)?;
     if let Some(last) = stage
         .lineage
         .additions
@@ -159,14 +164,24 @@ fn run_copy(
     note(stage, &rootfs, changes.build(), fingerprints, session)
 }
 
-fn run_workdir(stage: &mut Stage, step: &WorkdirStep, session: &Session) -> Result<ChangeSet, BuildError> {
+fn run_workdir(
+    stage: &mut Stage,
+    step: &WorkdirStep,
+    reference: StepRef<'_>,
+    session: &Session,
+) -> Result<ChangeSet, BuildError> {
     let rootfs = stage.rootfs(session)?;
+    let warn = |text: &str| {
+        let step = reference;
+        session.progress.event(Event::StepWarning { step, text });
+    };
     let owner = match &step.owner {
-        Some(owner) => Accounts::read(&rootfs)?.owner(owner)?,
+        Some(owner) => Accounts::read(&rootfs)?.owner_or_root(owner, &warn),
         None => copy::Owner::default(),
     };
     stage.settle();
-    let created = copy::make_workdir(&rootfs, step.path.as_bytes(), owner, None)?;
+    let mtime = step.mtime.map(crate::rootfs::Timestamp::from_seconds);
+    let created = copy::make_workdir(&rootfs, step.path.as_bytes(), owner, mtime)?;
     let changes = created.into_iter().fold(ChangeSet::builder(), |mut changes, path| {
         changes.upsert(path);
         changes

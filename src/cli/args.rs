@@ -168,10 +168,14 @@ pub(super) struct Image {
     #[arg(long, value_name = "FORMAT")]
     pub(super) image_format: Option<Format>,
 
-    /// Leave every time out of the image, so that equal inputs give equal digests. Honours SOURCE_DATE_EPOCH, from
-    /// the environment or as a build argument
+    /// Leave every time out of the image, so that equal inputs give equal digests: what would be now is
+    /// SOURCE_DATE_EPOCH (from the environment, a build argument or an ARG before the first FROM), else 1970
     #[arg(long, value_name = "BOOL")]
     pub(super) reproducible: Option<Switch>,
+
+    /// With a SOURCE_DATE_EPOCH, cut file times in new layers that are later down to it [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub(super) rewrite_timestamp: Option<Switch>,
 
     /// Make one layer per stage
     #[arg(long, value_name = "BOOL")]

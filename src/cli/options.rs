@@ -55,7 +55,7 @@ impl Conversion<'_> {
         let image = self.image(&cli.image);
         self.check_combinations(&outputs, &image);
         let mut build_args = self.build_args(&cli.input.build_arg);
-        let source_date_epoch = self.source_date_epoch(&mut build_args);
+        self.add_epoch(&mut build_args);
         let contexts = self.contexts(&cli.input.build_context);
         let platform = self.noted(cli.input.custom_platform.as_deref().map(parse_platform).transpose());
         let registry = registry_options::convert(&cli.registry, self.environment, &mut self.problems);
@@ -80,10 +80,7 @@ impl Conversion<'_> {
             labels: map(&cli.input.label),
             annotations: map(&cli.input.annotation),
             outputs,
-            image: ImageOptions {
-                source_date_epoch,
-                ..image
-            },
+            image,
             registry,
             isolation: cli
                 .execution
@@ -178,7 +175,7 @@ impl Conversion<'_> {
             compression: with_level(codec, self.noted(compression).flatten()),
             format: image.image_format.map(Into::into),
             reproducible: is_on(image.reproducible),
-            source_date_epoch: None,
+            rewrite_timestamp: image.rewrite_timestamp.is_none_or(|Switch(on)| on),
             single_snapshot: is_on(image.single_snapshot),
         }
     }
@@ -206,6 +203,9 @@ impl Conversion<'_> {
         }
         if outputs.tar_path.is_some() && image.format == Some(ManifestFormat::Oci) {
             self.problems.push(Problem::TarOci);
+        }
+        if image.reproducible && !image.rewrite_timestamp {
+            self.problems.push(Problem::ReproducibleTimes);
         }
         if outputs.tar_path.is_some() && zstd {
             self.problems.push(Problem::TarZstd);
@@ -247,16 +247,16 @@ impl Conversion<'_> {
         self.noted(text.ok_or_else(|| Problem::NotUtf8 { name: name.to_owned() }))
     }
 
-    /// The build argument wins over the environment, and empty means none. A value of the environment is a build
-    /// argument too, as with BuildKit's client, so that `ARG SOURCE_DATE_EPOCH` sees it.
-    fn source_date_epoch(&mut self, build_args: &mut BTreeMap<String, String>) -> Option<u64> {
+    /// A value of the environment is a build argument too, as with BuildKit's client; one that is given wins. What it
+    /// means is for the plan to say: it may be the name of a stage.
+    fn add_epoch(&mut self, build_args: &mut BTreeMap<String, String>) {
         let name = env::SOURCE_DATE_EPOCH;
-        if !build_args.contains_key(name) && self.environment.filled(name).is_some() {
-            build_args.insert(name.to_owned(), self.variable(name)?);
+        if !build_args.contains_key(name)
+            && self.environment.filled(name).is_some()
+            && let Some(value) = self.variable(name)
+        {
+            build_args.insert(name.to_owned(), value);
         }
-        let text = build_args.get(name).filter(|text| !text.is_empty())?;
-        let parsed = text.parse().map_err(|_| Problem::Epoch(text.clone()));
-        self.noted(parsed)
     }
 
     fn state_dir(&mut self, cli: &Cli) -> Option<PathBuf> {
@@ -369,7 +369,10 @@ mod tests {
                 destinations: vec!["r.example/app:latest".parse().unwrap()],
                 ..Outputs::default()
             },
-            image: ImageOptions::default(),
+            image: ImageOptions {
+                rewrite_timestamp: true,
+                ..ImageOptions::default()
+            },
             registry: crate::build::request::RegistryOptions::default(),
             isolation: IsolationChoice::Auto,
             state_dir: PathBuf::from("/var/lib/rbuild"),
@@ -481,27 +484,17 @@ mod tests {
     #[test]
     fn the_epoch_of_a_build_argument_wins() {
         let epoch = |site: Site, line: &[&str]| {
-            let request = site.convert(line)?;
-            Ok((
-                request.image.source_date_epoch,
-                request.build_args.get(env::SOURCE_DATE_EPOCH).cloned(),
-            ))
+            let request = site.convert(line).unwrap();
+            request.build_args.get(env::SOURCE_DATE_EPOCH).cloned()
         };
         let with = |value| Site::new().with(env::SOURCE_DATE_EPOCH, value);
         let text = |value: &str| Some(value.to_owned());
-        assert_eq!(epoch(Site::new(), &[]), Ok((None, None)));
-        assert_eq!(epoch(with("7"), &[]), Ok((Some(7), text("7"))));
-        assert_eq!(epoch(with(""), &[]), Ok((None, None)));
-        assert_eq!(
-            epoch(with("7"), &["--build-arg=SOURCE_DATE_EPOCH=8"]),
-            Ok((Some(8), text("8")))
-        );
-        assert_eq!(
-            epoch(with("7"), &["--build-arg=SOURCE_DATE_EPOCH="]),
-            Ok((None, text("")))
-        );
-        let problem: Result<_, Vec<String>> = Err(vec!["invalid SOURCE_DATE_EPOCH: abc".to_owned()]);
-        assert_eq!(epoch(with("abc"), &[]), problem);
+        assert_eq!(epoch(Site::new(), &[]), None);
+        assert_eq!(epoch(with("7"), &[]), text("7"));
+        assert_eq!(epoch(with(""), &[]), None);
+        assert_eq!(epoch(with("7"), &["--build-arg=SOURCE_DATE_EPOCH=8"]), text("8"));
+        assert_eq!(epoch(with("7"), &["--build-arg=SOURCE_DATE_EPOCH="]), text(""));
+        assert_eq!(epoch(with("context"), &[]), text("context"));
     }
 
     #[test]
@@ -583,6 +576,11 @@ mod tests {
                 &["--tar-path writes an archive in Docker's format, which cannot hold --compression=zstd layers"],
             ),
             (&[destination, "--tarPath=t", "--image-format=docker"], &[]),
+            (
+                &[destination, "--reproducible", "--rewrite-timestamp=false"],
+                &["--reproducible excludes --rewrite-timestamp=false"],
+            ),
+            (&[destination, "--reproducible=false", "--rewrite-timestamp=false"], &[]),
             (
                 &[destination, "--digest-file=https://x/y"],
                 &["--digest-file takes a file; sending the digest to an https:// address is not implemented yet"],

@@ -75,9 +75,9 @@ pub(super) enum Problem {
     /// A variable or flag whose value names no registry.
     #[error("{origin} has the invalid registry host {host:?}")]
     Host { origin: &'static str, host: String },
-    /// BuildKit's words.
-    #[error("invalid SOURCE_DATE_EPOCH: {0}")]
-    Epoch(String),
+    /// One says that no time may enter the image, the other that some do.
+    #[error("--reproducible excludes --rewrite-timestamp=false")]
+    ReproducibleTimes,
     /// The kaniko executor's words.
     #[error("invalid git flag, must be in the key=value format: {0}")]
     GitOption(String),

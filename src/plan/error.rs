@@ -209,6 +209,18 @@ pub enum PlanProblem {
         /// After expansion.
         signal: String,
     },
+    /// SOURCE_DATE_EPOCH is neither a number nor the name of something that has an age.
+    #[error("invalid SOURCE_DATE_EPOCH: {value}")]
+    Epoch {
+        /// After expansion.
+        value: String,
+    },
+    /// SOURCE_DATE_EPOCH names a stage of which nobody could say how old it is.
+    #[error("SOURCE_DATE_EPOCH stage {stage:?} must be FROM scratch with exactly one ADD of one remote source")]
+    EpochStage {
+        /// Its name.
+        stage: String,
+    },
     /// STOPSIGNAL for a platform that has none.
     #[error("STOPSIGNAL is not supported for windows")]
     SignalOnWindows,

@@ -128,6 +128,7 @@ impl Step {
                 encoder.text("workdir");
                 encoder.text(&workdir.path);
                 encoder.option(workdir.owner.as_ref());
+                encoder.option(workdir.mtime.as_ref());
             }
             Self::Metadata => encoder.text("metadata"),
         }
@@ -238,6 +239,7 @@ mod tests {
             Step::Workdir(WorkdirStep {
                 path: path.to_owned(),
                 owner: None,
+                mtime: None,
             })
         };
         let steps = [

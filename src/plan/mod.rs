@@ -15,6 +15,7 @@ mod contexts;
 mod copy;
 mod display;
 mod environment;
+mod epoch;
 mod error;
 mod history;
 mod identity;
@@ -35,12 +36,15 @@ mod view;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
+
 pub use arguments::PlanOptions;
 pub use contexts::{
     ContextError, ContextSource, ImageSource, LayoutImage, LayoutSelector, NamedContext, NamedContexts, TreeSource,
 };
 pub use copy::{Owner, Principal};
 pub(crate) use environment::{Environment, Variables, ensure_path};
+pub use epoch::EpochSource;
 pub use error::{PlanError, PlanProblem};
 pub use mount::{CacheMount, Mount, MountKind, MountProblem, Ownership, SecretMount, Sharing, SshMount};
 pub use outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, outline};
@@ -102,6 +106,8 @@ pub struct Plan {
     pub target: StageId,
     /// Every image needed, each once for its use.
     pub images: Vec<ImageNeed>,
+    /// The time that stands for "now" in the image (`SOURCE_DATE_EPOCH`).
+    pub epoch: Option<Timestamp>,
 }
 
 impl Plan {
@@ -322,4 +328,6 @@ pub struct WorkdirStep {
     pub path: String,
     /// Owner of directories that have to be made.
     pub owner: Option<Owner>,
+    /// Their modification time, in seconds since 1970; the clock's when unset.
+    pub mtime: Option<i64>,
 }

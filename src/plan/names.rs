@@ -34,7 +34,7 @@ impl StageNames {
     }
 
     /// The last stage of this name in the file, whatever the case.
-    fn last(&self, name: &str) -> Option<StageId> {
+    pub(super) fn last(&self, name: &str) -> Option<StageId> {
         let name = name.to_lowercase();
         let mut stages = self.0.iter();
         stages

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use super::environment::{Variables, expand_word, global_scope};
+use super::epoch::Epoch;
 use super::error::PlanProblem;
 use super::names::StageNames;
 use super::needs::{self, Needs};
@@ -67,6 +68,7 @@ pub struct Outline {
     pub(super) globals: Variables,
     pub(super) escape: Escape,
     pub(super) options: PlanOptions,
+    pub(super) epoch: Epoch,
     images: Vec<ImageNeed>,
 }
 
@@ -160,12 +162,14 @@ pub fn outline(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Outline
         globals,
         escape: dockerfile.directives.escape,
         options: options.clone(),
+        epoch: Epoch::Unset,
         images: Vec::new(),
     };
     for (number, source) in dockerfile.stages.iter().enumerate() {
         let stage = outline.resolve_stage(dockerfile, StageId(number), source)?;
         outline.stages.push(stage);
     }
+    outline.read_epoch(dockerfile)?;
     outline.check_order()?;
     let Needs { images, .. } = needs::of_targets(&outline, &BaseConfigs::new())?;
     outline.images = images;

@@ -1,5 +1,7 @@
 //! A stage while it is planned: its config and variables, and what each instruction does to them.
 
+use jiff::Timestamp;
+
 use super::copy::{Owner, destination, resolve_path};
 use super::environment::{Environment, ensure_path};
 use super::error::PlanProblem;
@@ -64,7 +66,7 @@ impl StageState {
             Instruction::Run(run) => self.run(run, outlined, outline),
             Instruction::Copy(copy) => self.copy(copy, outlined, escape),
             Instruction::Add(add) => self.add(add, outlined, escape),
-            Instruction::Workdir(workdir) => self.workdir(workdir, escape),
+            Instruction::Workdir(workdir) => self.workdir(workdir, outline),
             Instruction::Arg(arg) => self.arg(arg, outline),
             Instruction::Env(env) => metadata::env(self, &env.pairs, escape),
             Instruction::Label(label) => metadata::label(self, &label.pairs, escape),
@@ -251,8 +253,8 @@ impl StageState {
         }
     }
 
-    fn workdir(&mut self, workdir: &Workdir, escape: Escape) -> Result<Applied, PlanProblem> {
-        let written = self.word(&workdir.path, escape)?;
+    fn workdir(&mut self, workdir: &Workdir, outline: &Outline) -> Result<Applied, PlanProblem> {
+        let written = self.word(&workdir.path, outline.escape)?;
         // BuildKit stores an absolute path as it is written.
         let path = match written.starts_with('/') {
             true => written,
@@ -264,7 +266,8 @@ impl StageState {
             return Ok((Step::Metadata, Some(history::metadata(created_by))));
         }
         let owner = self.config.config.user.as_deref().and_then(Owner::parse);
-        let step = Step::Workdir(WorkdirStep { path, owner });
+        let mtime = outline.epoch().map(Timestamp::as_second);
+        let step = Step::Workdir(WorkdirStep { path, owner, mtime });
         Ok((step, Some(history::plain_layer(created_by))))
     }
 

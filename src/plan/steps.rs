@@ -44,6 +44,7 @@ pub fn plan(outline: &Outline, configs: &BaseConfigs) -> Result<Planning, PlanEr
         stages,
         target,
         images: needs.images,
+        epoch: outline.epoch(),
     }))
 }
 

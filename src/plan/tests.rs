@@ -1,5 +1,6 @@
 //! Tables over whole Dockerfiles: a row for each rule of the language that planning implements.
 
+mod epoch;
 mod history;
 mod metadata;
 mod onbuild;

@@ -15,6 +15,10 @@
 //! layer 2: b link to a
 //! config Cmd ["/bin/sh"]
 //! history 3: COPY a b (empty)
+//! created of history 3: 2020-01-01T00:00:00Z
+//! image created 2020-01-01T00:00:00Z
+//! manifest annotation k v
+//! layer 2 annotation k v
 //! ```
 //!
 //! Layer 1 is the first above the base's single one; layer 0 is the base itself and is not listed.
@@ -68,7 +72,17 @@ fn of_image(sandbox: &Sandbox, source: &str) -> Vec<String> {
     }
     lines.extend(tree.lines());
     lines.extend(config_lines(&config));
+    lines.extend(annotation_lines("manifest", &manifest));
+    for (number, layer) in manifest["layers"].as_array().unwrap().iter().enumerate() {
+        lines.extend(annotation_lines(&format!("layer {number}"), layer));
+    }
     lines
+}
+
+fn annotation_lines(of: &str, annotated: &Value) -> Vec<String> {
+    let annotations = annotated["annotations"].as_object().into_iter().flatten();
+    let line = |(key, value): (&String, &Value)| format!("{of} annotation {key} {}", value.as_str().unwrap());
+    annotations.map(line).collect()
 }
 
 fn json(path: &Path) -> Value {
@@ -308,8 +322,11 @@ fn config_lines(config: &Value) -> Vec<String> {
             "history {number}: {}{empty}",
             entry["created_by"].as_str().unwrap_or_default()
         ));
+        if let Some(created) = entry["created"].as_str() {
+            lines.push(format!("created of history {number}: {created}"));
+        }
     }
-    for key in ["author", "architecture", "os"] {
+    for key in ["author", "architecture", "os", "variant", "created"] {
         if let Some(text) = config[key].as_str().filter(|text| !text.is_empty()) {
             lines.push(format!("image {key} {text}"));
         }
