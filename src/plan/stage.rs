@@ -345,8 +345,8 @@ fn remote_source(
             Ok(CopySource::Url(UrlSource::parse(path, checksum)?))
         }
         SourceKind::Git => {
-            GitSource::parse(path)?.with_flags(keep_git_dir, checksum.map(str::to_owned))?;
-            Err(unsupported("ADD of a git repository"))
+            let source = GitSource::parse(path)?.with_flags(keep_git_dir, checksum.map(str::to_owned))?;
+            Ok(CopySource::Git(source))
         }
     }
 }

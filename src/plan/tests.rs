@@ -470,10 +470,6 @@ fn mistakes() {
             "FROM a\nADD --checksum=sha256:0 a /y",
             "checksum requires HTTP(S) or Git sources",
         ),
-        (
-            "FROM a\nADD https://h/r.git /y",
-            "ADD of a git repository is not supported yet",
-        ),
         ("FROM a\nCOPY https://u:p@h/x /y", "source can't be a URL for COPY"),
         (
             "FROM a\nCOPY https://h/r.git#main /y",
