@@ -4,6 +4,7 @@ mod epoch;
 mod history;
 mod metadata;
 mod onbuild;
+mod transfers;
 
 use std::fmt::Write as _;
 
@@ -475,8 +476,6 @@ fn mistakes() {
             "FROM a\nCOPY https://h/r.git#main /y",
             "source can't be a git ref for COPY",
         ),
-        ("FROM a\nCOPY --parents a /y", "COPY --parents is not supported yet"),
-        ("FROM a\nADD --exclude=x a /y", "ADD --exclude is not supported yet"),
         (
             "FROM a\nRUN --network=none x",
             "RUN --network=none is not supported yet",
