@@ -74,7 +74,7 @@ pub struct Parts {
     pub additions: Vec<Addition>,
     /// Family of media types to write.
     pub format: ManifestFormat,
-    /// Notes for the manifest; OCI only.
+    /// Notes for the manifest.
     pub annotations: BTreeMap<String, String>,
     /// Time that replaces every new timestamp (`SOURCE_DATE_EPOCH`, `--reproducible`).
     pub epoch: Option<Timestamp>,
@@ -154,9 +154,7 @@ pub fn assemble(parts: Parts) -> Result<Image, ImageError> {
         config.bytes().len() as u64,
     );
     let mut manifest = Manifest::new(parts.format, config_descriptor, layers);
-    if parts.format == ManifestFormat::Oci {
-        manifest.annotations = parts.annotations;
-    }
+    manifest.annotations = parts.annotations;
     Ok(Image {
         config,
         manifest: Raw::write(manifest),

@@ -54,7 +54,7 @@ use crate::dockerfile::{self, Dockerfile};
 use crate::export;
 use crate::image::{self, Image, Layer, Parts};
 use crate::layer::{Encoding, LayerOptions};
-use crate::oci::{Compression, Digest, ImageId, Platform};
+use crate::oci::{Annotated, Compression, Digest, ImageId, Platform};
 use crate::plan::{self, CopyFrom, Plan, PlanOptions, Planning, Step};
 use crate::progress::{Event, Progress};
 use crate::registry::Client;
@@ -342,7 +342,7 @@ fn assemble(request: &BuildRequest, target: &Lineage, session: &Session) -> Resu
             target.base_format,
             session.layer_options.encoding.compression(),
         ),
-        annotations: request.annotations.clone(),
+        annotations: request.annotations.of_image(Annotated::Manifest, &planned.platform),
         epoch: epoch::of_image(&session.plan, &request.image),
         rewritten: epoch::of_layers(&session.plan, &request.image),
     })?)

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::oci::{ManifestFormat, Platform, Reference};
+use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
 use crate::plan::NamedContexts;
 use crate::run::IsolationChoice;
 
@@ -31,8 +31,8 @@ pub struct BuildRequest {
     pub platform: Option<Platform>,
     /// Labels of the exported image; they win over LABEL.
     pub labels: BTreeMap<String, String>,
-    /// Annotations of the exported image's manifest.
-    pub annotations: BTreeMap<String, String>,
+    /// Annotations of the exported image.
+    pub annotations: Annotations,
     /// Where the image goes.
     pub outputs: Outputs,
     /// What the image is made of.

@@ -106,9 +106,10 @@ pub(super) struct Input {
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) label: Vec<KeyValue>,
 
-    /// Annotation for the image's manifest
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) annotation: Vec<KeyValue>,
+    /// Annotation for the image's manifest, or, with TYPE, for its manifest, index, manifest-descriptor or
+    /// index-descriptor; several types are separated by commas
+    #[arg(long, value_name = "[TYPE[[PLATFORM]]:]KEY=VALUE")]
+    pub(super) annotation: Vec<String>,
 
     /// Path in the image that is not unpacked, not deleted and put in no layer; may hold * ? [
     #[arg(long, value_name = "PATTERN")]

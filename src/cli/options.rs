@@ -13,7 +13,7 @@ use super::problem::{Problem, Problems};
 use super::registry_options;
 use super::value::{Int, KeyValue, Switch};
 use crate::build::request::{BuildRequest, ImageOptions, LayerCompression, Outputs};
-use crate::oci::{ManifestFormat, Platform, Reference};
+use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
 use crate::plan::NamedContexts;
 use crate::run::IsolationChoice;
 
@@ -78,7 +78,7 @@ impl Conversion<'_> {
                 .collect(),
             platform: platform.flatten(),
             labels: map(&cli.input.label),
-            annotations: map(&cli.input.annotation),
+            annotations: self.annotations(&cli.input.annotation),
             outputs,
             image,
             registry,
@@ -241,6 +241,18 @@ impl Conversion<'_> {
         contexts
     }
 
+    fn annotations(&mut self, written: &[String]) -> Annotations {
+        let mut annotations = Annotations::default();
+        for text in written {
+            let added = annotations.add(text);
+            self.noted(added.map_err(|source| Problem::Annotation {
+                text: text.clone(),
+                source,
+            }));
+        }
+        annotations
+    }
+
     fn variable(&mut self, name: &str) -> Option<String> {
         let value = self.environment.get(name)?;
         let text = value.to_str().map(str::to_owned);
@@ -350,6 +362,7 @@ impl From<IsolationMode> for IsolationChoice {
 mod tests {
     use super::*;
     use crate::cli::site::Site;
+    use crate::oci::{Annotated, Platform};
 
     #[test]
     fn a_plain_line_becomes_a_plain_request() {
@@ -364,7 +377,7 @@ mod tests {
             targets: Vec::new(),
             platform: None,
             labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            annotations: Annotations::default(),
             outputs: Outputs {
                 destinations: vec!["r.example/app:latest".parse().unwrap()],
                 ..Outputs::default()
@@ -420,7 +433,8 @@ mod tests {
         assert_eq!(request.targets, ["a", "b", "c"]);
         assert_eq!(request.platform.unwrap().to_string(), "linux/arm/v7");
         assert_eq!(request.labels, BTreeMap::from([pair("k", "v=w")]));
-        assert_eq!(request.annotations, BTreeMap::from([pair("k", "v")]));
+        let notes = request.annotations.of_image(Annotated::Manifest, &Platform::host());
+        assert_eq!(notes, BTreeMap::from([pair("k", "v")]));
         assert_eq!(request.image.compression, LayerCompression::Zstd { level: Some(19) });
         assert_eq!(request.image.format, Some(ManifestFormat::Oci));
         assert!(request.image.reproducible && request.image.single_snapshot && request.force);

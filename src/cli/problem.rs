@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::value::ValueError;
 use crate::diagnostic::Diagnostic;
-use crate::oci::{PlatformError, ReferenceError};
+use crate::oci::{AnnotationError, PlatformError, ReferenceError};
 use crate::plan::ContextError;
 
 /// One thing that is wrong. Found before anything is pulled.
@@ -60,6 +60,13 @@ pub(super) enum Problem {
         text: String,
         #[source]
         source: ContextError,
+    },
+    /// `--annotation` of something else.
+    #[error("--annotation {text:?}")]
+    Annotation {
+        text: String,
+        #[source]
+        source: AnnotationError,
     },
     /// A variable that no ARG can hold.
     #[error("environment variable {name} is not valid UTF-8")]
@@ -127,6 +134,12 @@ impl Diagnostic for Problem {
         let hint = match self {
             Self::Destination { source: None, .. } => {
                 "the digest is not known before the image is built; give a tag, and --digest-file to learn the digest"
+            }
+            Self::Annotation {
+                source: AnnotationError::Type(_) | AnnotationError::TypeForm(_),
+                ..
+            } => {
+                "types are manifest, index, manifest-descriptor and index-descriptor; a key with a colon needs one before it"
             }
             Self::Secret => "a build without the secret would not be the one asked for, so none is made",
             Self::ContextScheme(_) => "fetch and unpack it first, and give the directory: --context=dir:///path",

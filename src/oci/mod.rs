@@ -3,6 +3,7 @@
 //! Values only; nothing here touches the disk or the network. A digest is over bytes, so whatever
 //! was received keeps its raw form ([`Raw`]) and is never serialised again to learn its identity.
 
+mod annotations;
 mod config;
 mod descriptor;
 mod digest;
@@ -10,6 +11,7 @@ mod manifest;
 mod platform;
 mod reference;
 
+pub use annotations::{Annotated, AnnotationError, Annotations, Notes};
 pub use config::{ConfigError, ContainerConfig, HealthCheck, History, ImageConfig, RootFs};
 pub use descriptor::{Compression, Descriptor, LayerFormat, MediaTypeExt};
 pub use digest::{Algorithm, ChainId, DiffId, Digest, DigestError, Digester, ImageId};
