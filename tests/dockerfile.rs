@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rbuild::diagnostic::render;
-use rbuild::dockerfile::{Dockerfile, parse};
+use rbuild::dockerfile::{Dockerfile, check_frontend, parse};
 use rbuild::oci::{Digest, ImageConfig};
 use rbuild::plan::{BaseConfig, BaseConfigs, ImageKey, ImageUse, PlanOptions, Planning, outline, plan};
 
@@ -22,7 +22,7 @@ fn dockerfiles_parse_as_recorded() {
     assert!(cases.len() >= 30, "only {} cases", cases.len());
     for case in cases {
         let text = fs::read(case.join("Dockerfile")).unwrap();
-        let outcome = parse("Dockerfile", &text);
+        let outcome = check_frontend("Dockerfile", &text, None).and_then(|()| parse("Dockerfile", &text));
         check(&case, outcome.map(|file| dump(&file)).map_err(|error| render(&error)));
     }
 }

@@ -98,6 +98,8 @@ fn read_dockerfile(request: &BuildRequest) -> Result<Dockerfile, BuildError> {
         path: path.clone(),
         source,
     })?;
+    let syntax = request.build_args.get("BUILDKIT_SYNTAX").map(String::as_str);
+    dockerfile::check_frontend(&request.dockerfile_name, &text, syntax)?;
     Ok(dockerfile::parse(&request.dockerfile_name, &text)?)
 }
 

@@ -19,6 +19,8 @@ pub struct ParseError {
 impl std::fmt::Display for ParseError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.excerpt {
+            // Not a mistake in the text, but in who reads it.
+            _ if matches!(self.problem, ParseProblem::Frontend { .. }) => write!(f, "{}", self.problem),
             Some(excerpt) => write!(
                 f,
                 "dockerfile parse error on line {}: {}",
@@ -53,6 +55,12 @@ pub enum ParseProblem {
     /// An instruction or heredoc body that is not text.
     #[error("the line is not valid UTF-8")]
     NotUtf8,
+    /// `# syntax=` of another language.
+    #[error("the frontend {frontend:?} is not available, only docker/dockerfile is")]
+    Frontend {
+        /// As written, without its options.
+        frontend: String,
+    },
     /// A directive twice.
     #[error("only one {name} parser directive can be used")]
     DuplicateDirective {
@@ -247,6 +255,63 @@ pub enum ParseProblem {
         /// In upper case.
         keyword: String,
     },
+}
+
+impl ParseProblem {
+    /// What to do about it, where the text does not say it itself.
+    pub(super) const fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Empty | Self::NoInstructions | Self::NoStages => {
+                "a Dockerfile needs a FROM; `FROM scratch` starts from nothing"
+            }
+            Self::LineTooLong { .. } => {
+                "break the line with a trailing \\, or keep its content in a file and COPY that"
+            }
+            Self::NotUtf8 => "save the file as UTF-8",
+            Self::MissingFlagValue { .. } => "a flag and its value are one word: --flag=value",
+            Self::NotBoolean { .. } => "write the flag alone, or with =true or =false; variables are not expanded here",
+            Self::AtLeastTwo { .. } | Self::HeredocDestination { .. } => "the last argument is the destination",
+            Self::NotStrings => "quote every element: [\"a\", \"1\"]",
+            Self::MissingValue { .. } => "write NAME=value",
+            Self::NoEquals { .. } => "quote a value that has blanks: NAME=\"a value\"",
+            Self::FromArguments => "write FROM image, or FROM image AS name",
+            Self::InvalidStageName { .. } => "begin with a letter, go on with letters, digits, - _ or .",
+            Self::NoCurrentStage => "only ARG may stand before the first FROM",
+            Self::ShellNotJson => "write SHELL [\"/bin/bash\", \"-c\"]",
+            Self::UnterminatedHeredoc { .. } => {
+                "the delimiter must stand alone on a line, without blanks around it (<<- allows tabs before it)"
+            }
+            Self::HealthcheckNoneArguments | Self::HealthcheckMissingCommand => {
+                "write HEALTHCHECK CMD command, or HEALTHCHECK NONE"
+            }
+            Self::OnbuildChained | Self::OnbuildForbidden { .. } => {
+                "a trigger is one instruction other than FROM, MAINTAINER and ONBUILD"
+            }
+            Self::InvalidNetwork { .. } => "the modes are default, none and host",
+            Self::InvalidSecurity { .. } => "the modes are sandbox and insecure",
+            Self::UnknownFlag { .. } => "if it belongs to the arguments, end the flags with -- before it",
+            Self::UnknownInstruction { .. } => {
+                "a line that goes on from the one above needs a \\ at the end of that one"
+            }
+            Self::Frontend { .. }
+            | Self::DuplicateDirective { .. }
+            | Self::InvalidEscape { .. }
+            | Self::DuplicateFlag { .. }
+            | Self::ExactlyOne { .. }
+            | Self::AtLeastOne { .. }
+            | Self::BlankName { .. }
+            | Self::EmptyExec { .. }
+            | Self::EmptyVolume
+            | Self::VariableInFrom
+            | Self::VariableInMountFrom
+            | Self::MalformedMount { .. }
+            | Self::HealthcheckType { .. }
+            | Self::ShortInterval { .. }
+            | Self::InvalidDuration { .. }
+            | Self::InvalidRetries { .. }
+            | Self::NegativeRetries { .. } => return None,
+        })
+    }
 }
 
 /// Advice printed after an error, apart from its text.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::lines::without_bom;
 use super::spelling::Spelling;
 use crate::redact;
 
@@ -76,7 +77,7 @@ impl SourceText {
     /// Splits `text` into lines. Bytes that are not UTF-8 are replaced: this copy is only for display.
     #[must_use]
     pub fn new(name: &str, text: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text));
+        let text = String::from_utf8_lossy(without_bom(text));
         let lines = text.lines().map(str::to_owned).collect();
         Self {
             name: name.into(),
@@ -187,7 +188,7 @@ fn shown(line: &str) -> String {
 }
 
 /// The part of a line that is shown: a line may have 64 KiB.
-fn cut(line: &str) -> &str {
+pub(super) fn cut(line: &str) -> &str {
     match line.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => &line[..end],
         None => line,

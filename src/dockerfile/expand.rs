@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::str::Chars;
 
+use super::budget::{Budget, Exhausted};
+use super::excerpt::cut;
 use super::instruction::{Escape, Word};
 use super::pattern::{Length, Matches, Pattern};
 
@@ -13,6 +15,7 @@ const MAX_DEPTH: usize = 200;
 pub struct Expander<'a> {
     escape: Escape,
     lookup: &'a dyn Fn(&str) -> Option<String>,
+    budget: Budget,
     names: UsedNames,
 }
 
@@ -27,7 +30,7 @@ pub struct UsedNames {
 
 /// A word that cannot be expanded.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("cannot expand {word:?}")]
+#[error("failed to process {:?}", cut(word))]
 pub struct ExpandError {
     /// As written.
     pub word: String,
@@ -77,6 +80,9 @@ pub enum ExpandProblem {
     /// Substitutions within substitutions.
     #[error("substitutions are nested more than {MAX_DEPTH} deep")]
     TooDeep,
+    /// Values within values, each made of several of the one before, for instance.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
 }
 
 impl<'a> Expander<'a> {
@@ -86,8 +92,16 @@ impl<'a> Expander<'a> {
         Self {
             escape,
             lookup,
+            budget: Budget::default(),
             names: UsedNames::default(),
         }
+    }
+
+    /// The same with a budget that others spend from too.
+    #[must_use]
+    pub fn spending(self, budget: &Budget) -> Self {
+        let budget = budget.clone();
+        Self { budget, ..self }
     }
 
     /// Expands a word to one text; blanks in values do not split it.
@@ -95,7 +109,7 @@ impl<'a> Expander<'a> {
     /// # Errors
     /// Unbalanced quotes, an invalid substitution, a failed `${x:?}`.
     pub fn word(&mut self, word: &Word) -> Result<String, ExpandError> {
-        let expanded = self.expand(word.as_written(), self.escape.token(), Quotes::Process)?;
+        let expanded = self.expand(word.as_written(), self.escape.token(), Quotes::Process, Splitting::No)?;
         Ok(expanded.text)
     }
 
@@ -104,7 +118,12 @@ impl<'a> Expander<'a> {
     /// # Errors
     /// As [`Self::word`].
     pub fn words(&mut self, word: &Word) -> Result<Vec<String>, ExpandError> {
-        let expanded = self.expand(word.as_written(), self.escape.token(), Quotes::Process)?;
+        let expanded = self.expand(
+            word.as_written(),
+            self.escape.token(),
+            Quotes::Process,
+            Splitting::AtBlanks,
+        )?;
         Ok(expanded.into_words())
     }
 
@@ -113,7 +132,8 @@ impl<'a> Expander<'a> {
     /// # Errors
     /// An invalid substitution, a failed `${x:?}`.
     pub fn heredoc(&mut self, body: &str) -> Result<String, ExpandError> {
-        Ok(self.expand(body, Escape::Backslash.token(), Quotes::Literal)?.text)
+        let expanded = self.expand(body, Escape::Backslash.token(), Quotes::Literal, Splitting::No)?;
+        Ok(expanded.text)
     }
 
     /// The variables looked up so far.
@@ -122,13 +142,21 @@ impl<'a> Expander<'a> {
         &self.names
     }
 
-    fn expand(&mut self, text: &str, token: char, quotes: Quotes) -> Result<Expanded, ExpandError> {
+    fn expand(
+        &mut self,
+        text: &str,
+        token: char,
+        quotes: Quotes,
+        splitting: Splitting,
+    ) -> Result<Expanded, ExpandError> {
         let mut scanner = Scanner {
             rest: text.chars(),
             token,
             quotes,
+            splitting,
             depth: 0,
             lookup: self.lookup,
+            budget: &self.budget,
             names: &mut self.names,
         };
         scanner.until(None, Escapes::Process).map_err(|problem| ExpandError {
@@ -161,22 +189,44 @@ enum Escapes {
     Keep,
 }
 
-/// The outcome both as one text and as words.
+/// Whether the outcome is wanted as words too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Splitting {
+    No,
+    AtBlanks,
+}
+
+/// The outcome as one text and, if wanted, as words.
 #[derive(Default)]
 struct Expanded {
     text: String,
-    words: Vec<String>,
-    word: String,
+    words: Option<Words>,
+}
+
+#[derive(Default)]
+struct Words {
+    done: Vec<String>,
+    last: String,
 }
 
 impl Expanded {
+    fn new(splitting: Splitting) -> Self {
+        Self {
+            text: String::new(),
+            words: (splitting == Splitting::AtBlanks).then(Words::default),
+        }
+    }
+
     /// Text whose blanks split words.
     fn push_open(&mut self, text: &str) {
         self.text.push_str(text);
+        let Some(words) = &mut self.words else {
+            return;
+        };
         for c in text.chars() {
             match c.is_whitespace() {
-                true => self.end_word(),
-                false => self.word.push(c),
+                true => words.end(),
+                false => words.last.push(c),
             }
         }
     }
@@ -184,18 +234,23 @@ impl Expanded {
     /// Text whose blanks are part of a word.
     fn push_closed(&mut self, text: &str) {
         self.text.push_str(text);
-        self.word.push_str(text);
-    }
-
-    fn end_word(&mut self) {
-        if !self.word.is_empty() {
-            self.words.push(std::mem::take(&mut self.word));
+        if let Some(words) = &mut self.words {
+            words.last.push_str(text);
         }
     }
 
-    fn into_words(mut self) -> Vec<String> {
-        self.end_word();
-        self.words
+    fn into_words(self) -> Vec<String> {
+        let mut words = self.words.unwrap_or_default();
+        words.end();
+        words.done
+    }
+}
+
+impl Words {
+    fn end(&mut self) {
+        if !self.last.is_empty() {
+            self.done.push(std::mem::take(&mut self.last));
+        }
     }
 }
 
@@ -203,8 +258,10 @@ struct Scanner<'s> {
     rest: Chars<'s>,
     token: char,
     quotes: Quotes,
+    splitting: Splitting,
     depth: usize,
     lookup: &'s dyn Fn(&str) -> Option<String>,
+    budget: &'s Budget,
     names: &'s mut UsedNames,
 }
 
@@ -215,7 +272,9 @@ impl Scanner<'_> {
 
     /// Everything up to `stop`, which is consumed, or to the end.
     fn until(&mut self, stop: Option<char>, escapes: Escapes) -> Result<Expanded, ExpandProblem> {
-        let mut expanded = Expanded::default();
+        // What stands within a substitution is one text to it.
+        let splitting = stop.map_or(self.splitting, |_| Splitting::No);
+        let mut expanded = Expanded::new(splitting);
         let mut buffer = [0; 4];
         while let Some(c) = self.rest.next() {
             match c {
@@ -267,6 +326,8 @@ impl Scanner<'_> {
                         text.push(next);
                         self.rest.next();
                     }
+                    // What stays as it is stands for itself in a pattern too.
+                    Some(_) if escapes == Escapes::Keep => text.extend([c, c]),
                     Some(_) => text.push(c),
                     None => {}
                 },
@@ -278,6 +339,12 @@ impl Scanner<'_> {
 
     /// What follows a `$`.
     fn dollar(&mut self) -> Result<String, ExpandProblem> {
+        let value = self.substitution()?;
+        self.budget.spend(value.len())?;
+        Ok(value)
+    }
+
+    fn substitution(&mut self) -> Result<String, ExpandProblem> {
         if self.peek() != Some('{') {
             let name = self.name();
             return Ok(match name.is_empty() {
@@ -354,6 +421,7 @@ impl Scanner<'_> {
         };
         let pattern = parse_pattern(operand)?;
         let value = self.value(name);
+        self.budget.spend_comparisons(pattern.cost(&value))?;
         Ok(match modifier {
             '#' => pattern.trim_prefix(&value, length).to_owned(),
             _ => pattern.trim_suffix(&value, length).to_owned(),
@@ -372,10 +440,12 @@ impl Scanner<'_> {
         let operand = self.until(Some('/'), Escapes::Keep)?.text;
         let replacement = self.until(Some('}'), Escapes::Keep)?.text;
         let pattern = parse_pattern(&operand)?;
-        match self.defined(name) {
-            Some(value) => Ok(pattern.replace(&value, &replacement, matches)),
-            None => Ok(String::new()),
-        }
+        let Some(value) = self.defined(name) else {
+            return Ok(String::new());
+        };
+        self.budget.spend_comparisons(pattern.cost(&value))?;
+        let replaced = pattern.replace(&value, &replacement, matches, self.budget.left());
+        replaced.map_err(|_| Exhausted.into())
     }
 
     /// A run of letters, digits and `_`; a run of digits; or one of the shell's special parameters.
@@ -520,6 +590,8 @@ mod tests {
             ("${f/ba/$a}", "foovaluerbaz"),
             (r"${s//\//-}", "-a-b"),
             (r"${s//\//\/}", r"\/a\/b"),
+            ("${s#\"/\"}", "a/b"),
+            (r#"${s#"\/"}"#, "/a/b"),
             ("${u#x}", ""),
             ("${u/x/y}", ""),
             ("${u/*/y}", ""),
@@ -623,6 +695,24 @@ mod tests {
             expand(&"${u:-".repeat(100_000)).err(),
             Some(ExpandProblem::TooDeep.to_string())
         );
+    }
+
+    #[test]
+    fn growth_is_an_error_and_no_crash() {
+        let kibibyte = "x".repeat(1024);
+        let lookup = |_: &str| Some(kibibyte.clone());
+        let expand = |text: &str| Expander::new(Escape::Backslash, &lookup).word(&Word::new(text));
+        assert_eq!(expand(&"$a".repeat(1000)).map(|text| text.len()), Ok(1024 * 1000));
+        for text in [
+            "$a".repeat(200_000),
+            format!("${{a//x/{}}}", "y".repeat(200_000)),
+            format!("${{a#{}}}", "?".repeat(1024)).repeat(2100),
+            format!("{}$a{}", "${u:-".repeat(150), "}".repeat(150)).repeat(1000),
+        ] {
+            let error = expand(&text).unwrap_err();
+            assert_eq!(error.problem, ExpandProblem::Exhausted(Exhausted));
+            assert!(error.to_string().len() < 1000, "the word is not shown whole");
+        }
     }
 
     /// All short texts over the characters that mean something: an error or a result, never a panic.

@@ -171,15 +171,35 @@ fn unquote_delimiter(word: &str) -> Option<(String, Quoting)> {
     (quote.is_none() && !name.is_empty()).then_some((name, quoting))
 }
 
+/// Whether `$((` can still be closed: the line is searched for its end once in vain, not each time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arithmetic {
+    Possible,
+    Impossible,
+}
+
 /// Splits a line like a shell, keeping quotes and escapes; `None` if a quote is not closed.
 /// Always with a backslash, whatever the file's escape token is: BuildKit does so.
 fn shell_words(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quote = None;
+    let mut arithmetic = Arithmetic::Possible;
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
         match (quote, c) {
+            // In `$(( 1 << 2 ))` the operator announces nothing.
+            (None | Some('"'), '$') if chars.as_str().starts_with("((") && arithmetic == Arithmetic::Possible => {
+                word.push(c);
+                match chars.as_str().split_once("))") {
+                    Some((expression, rest)) => {
+                        word.extend([expression, "))"]);
+                        chars = rest.chars();
+                    }
+                    None => arithmetic = Arithmetic::Impossible,
+                }
+                continue;
+            }
             (None, c) if c.is_whitespace() => {
                 if !word.is_empty() {
                     words.push(std::mem::take(&mut word));
@@ -251,6 +271,9 @@ mod tests {
             ("RUN echo it's <<EOF", &[]),
             ("RUN echo \\<<EOF", &[]),
             ("RUN echo $((1<<2))", &[]),
+            ("RUN echo $(( 1 << 2 )) <<E", &["<<E"]),
+            ("RUN echo $(( 1 << 2", &["<<2"]),
+            ("RUN (( 1 << 2 ))", &["<<2"]),
         ];
         for (line, expected) in table {
             assert_eq!(found(line), *expected, "{line}");

@@ -21,8 +21,8 @@ pub struct Dockerfile {
 /// Parser directives.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Directives {
-    /// `# syntax=`, the whole value.
-    pub syntax: Option<String>,
+    /// `# syntax=`; see [`super::check_frontend`].
+    pub syntax: Option<Directive>,
     /// `# escape=`.
     pub escape: Escape,
     /// `# check=`.

@@ -2,10 +2,11 @@
 //!
 //! Every byte is looked at a constant number of times, so the work is linear in the file's size.
 
+use super::directives;
 use super::error::ParseProblem;
 use super::excerpt::Span;
 use super::heredoc::{Heredoc, Marker};
-use super::instruction::{Directive, Directives, Escape};
+use super::instruction::{Directives, Escape};
 
 /// BuildKit reads lines into a buffer of 64 KiB, one byte of which is lost.
 const MAX_LINE: usize = 65535;
@@ -42,10 +43,9 @@ pub(super) struct Lines<'a> {
 impl<'a> Lines<'a> {
     /// Starts at the first line behind the parser directives.
     pub(super) fn new(text: &'a [u8]) -> Result<(Directives, Self), LineError> {
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let (directives, last_directive) = read_directives(text)?;
+        let (directives, last_directive) = directives::read(text)?;
         let lines = Self {
-            rest: text,
+            rest: without_bom(text),
             number: 0,
             escape: directives.escape,
             last_directive,
@@ -188,72 +188,16 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// The text behind the mark that some editors write at the start of a file.
+pub(super) fn without_bom(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
 /// Whether a continuation has blank lines within.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BlankLines {
     None,
     Some,
-}
-
-/// Reads the unbroken run of directives at the top of the file; gives them and the last line of the run.
-fn read_directives(text: &[u8]) -> Result<(Directives, u32), LineError> {
-    let (mut syntax, mut escape, mut check) = (None, None, None);
-    let mut escape_possible = true;
-    let mut last = 0;
-    for (number, line) in (1..).zip(text.split(|b| *b == b'\n')) {
-        if number == 1 && line.starts_with(b"#!") {
-            // BuildKit's scanner for `escape` ends here, those for the others skip the line.
-            escape_possible = false;
-            last = number;
-            continue;
-        }
-        let Some((name, value)) = parse_directive(line) else {
-            break;
-        };
-        let slot = match name.as_str() {
-            "syntax" => &mut syntax,
-            "check" => &mut check,
-            "escape" => &mut escape,
-            _ => break,
-        };
-        let span = Span::line(number);
-        if slot.is_some() {
-            return Err((ParseProblem::DuplicateDirective { name }, span));
-        }
-        *slot = Some((value, span));
-        last = number;
-    }
-    let escape = match escape.filter(|_| escape_possible) {
-        Some((token, span)) => parse_escape(token).map_err(|problem| (problem, span))?,
-        None => Escape::default(),
-    };
-    let directives = Directives {
-        syntax: syntax.map(|(value, _)| value),
-        escape,
-        check: check.map(|(value, span): (String, Span)| Directive {
-            value,
-            line: span.first,
-        }),
-    };
-    Ok((directives, last))
-}
-
-/// `# name = value`, the name in lower case.
-fn parse_directive(line: &[u8]) -> Option<(String, String)> {
-    let comment = std::str::from_utf8(line).ok()?.trim_start().strip_prefix('#')?;
-    let (name, value) = comment.split_once('=')?;
-    let (name, value) = (name.trim(), value.trim());
-    let letters = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric());
-    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic()) && letters(name);
-    (is_name && !value.is_empty()).then(|| (name.to_ascii_lowercase(), value.to_owned()))
-}
-
-fn parse_escape(token: String) -> Result<Escape, ParseProblem> {
-    match token.as_str() {
-        "\\" => Ok(Escape::Backslash),
-        "`" => Ok(Escape::Backtick),
-        _ => Err(ParseProblem::InvalidEscape { token }),
-    }
 }
 
 #[cfg(test)]
@@ -332,50 +276,6 @@ mod tests {
         for (what, text, expected) in table {
             let expected: Vec<_> = expected.iter().map(|(t, a, b)| ((*t).to_owned(), *a, *b)).collect();
             assert_eq!(lines(text), expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn directives() {
-        let directives = |text: &str| Lines::new(text.as_bytes()).map(|(directives, _)| directives);
-        let escape = |text: &str| directives(text).unwrap().escape;
-        for (text, expected) in [
-            ("# escape=`\n", Escape::Backtick),
-            ("#escape=`\n", Escape::Backtick),
-            ("# EsCaPe \t=  ` \r\n", Escape::Backtick),
-            ("# EsCaPe = \\\n", Escape::Backslash),
-            ("  # escape=`\n", Escape::Backtick),
-            ("# syntax=x\n# check=y\n# escape=`\n", Escape::Backtick),
-            ("# hello\n# escape=`\n", Escape::Backslash),
-            ("\n# escape=`\n", Escape::Backslash),
-            ("FROM a\n# escape=`\n", Escape::Backslash),
-            ("# foo=bar\n# escape=`\n", Escape::Backslash),
-            ("#!/bin/x\n# escape=`\n", Escape::Backslash),
-            ("# escape=\n", Escape::Backslash),
-        ] {
-            assert_eq!(escape(text), expected, "{text:?}");
-        }
-        let found = directives("#!/x\n# syntax = img // opts\n# Check=skip=All;error=true\n").unwrap();
-        assert_eq!(found.syntax.as_deref(), Some("img // opts"));
-        let check = found.check.map(|check| (check.value, check.line));
-        assert_eq!(check, Some(("skip=All;error=true".to_owned(), 3)));
-        assert_eq!(directives("\u{feff}# syntax=a\n").unwrap().syntax.as_deref(), Some("a"));
-        for (text, problem, line) in [
-            ("# escape=x\n", "invalid escape token 'x' does not match ` or \\", 1),
-            ("# escape=``\n", "invalid escape token '``' does not match ` or \\", 1),
-            (
-                "# escape=`\n# ESCAPE=`\n",
-                "only one escape parser directive can be used",
-                2,
-            ),
-            (
-                "# syntax=a\n# check=b\n# syntax=a\n",
-                "only one syntax parser directive can be used",
-                3,
-            ),
-        ] {
-            let (found, span) = directives(text).unwrap_err();
-            assert_eq!((found.to_string().as_str(), span.first), (problem, line), "{text:?}");
         }
     }
 

@@ -8,12 +8,15 @@
 //! operand in which BuildKit expands them is a [`Word`], which only an [`Expander`] turns into text.
 //! Where the manual and BuildKit differ, BuildKit's behaviour is implemented.
 
+mod budget;
+mod directives;
 mod duration;
 mod error;
 mod excerpt;
 mod expand;
 mod expansion;
 mod flags;
+mod frontend;
 mod heredoc;
 mod instruction;
 mod lines;
@@ -24,12 +27,14 @@ mod pattern;
 mod spelling;
 mod words;
 
+pub use budget::{Budget, Exhausted};
 pub(crate) use duration::display as display_duration;
 pub use error::{Hint, ParseError, ParseProblem, closest, nearest};
 pub(crate) use excerpt::Printable;
 pub use excerpt::{Excerpt, SourceText, Span, Spanned};
 pub use expand::{ExpandError, ExpandProblem, Expander, UsedNames};
 pub use expansion::Expandable;
+pub use frontend::check_frontend;
 pub use heredoc::{Heredoc, Indent, Quoting};
 pub use instruction::{
     Add, Arg, ArgItem, Command, Copy, Directive, Directives, Dockerfile, Env, Escape, Expose, From, Healthcheck,

@@ -93,13 +93,14 @@ impl Mistake {
     }
 
     fn located_in(self, source: &SourceText) -> ParseError {
+        let hint = self.hint.or_else(|| self.problem.advice().map(Hint::Try));
         ParseError {
             problem: self.problem,
             excerpt: Some(Box::new(match self.span {
                 Some(span) => source.excerpt(span),
                 None => source.whole(),
             })),
-            hint: self.hint,
+            hint,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The patterns of `${x#p}`, `${x%p}` and `${x/p/r}`.
 
-/// `*` is any string, `?` any character; brackets mean themselves.
+/// `*` is any string, `?` any character; brackets mean themselves. Kept as the stretches between the stars: at least one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Pattern(Vec<Token>);
+pub(super) struct Pattern(Vec<Stretch>);
 
-#[derive(Debug, PartialEq, Eq)]
+/// What lies between two stars; matches as many characters as it has.
+type Stretch = Vec<Token>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
-    AnyString,
     AnyChar,
     Char(char),
 }
@@ -29,14 +31,22 @@ pub(super) enum Matches {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InvalidEscape;
 
+/// The outcome would be longer than was allowed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooLong;
+
 impl Pattern {
     /// Backslash escapes `*`, `?`, itself, and the two characters that end the operand.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidEscape> {
-        let mut tokens = Vec::new();
+        let mut stretches = Vec::new();
+        let mut stretch = Stretch::new();
         let mut chars = text.chars();
         while let Some(c) = chars.next() {
-            tokens.push(match c {
-                '*' => Token::AnyString,
+            stretch.push(match c {
+                '*' => {
+                    stretches.push(std::mem::take(&mut stretch));
+                    continue;
+                }
                 '?' => Token::AnyChar,
                 '\\' => match chars.next() {
                     Some(c @ ('*' | '?' | '\\' | '}' | '/')) => Token::Char(c),
@@ -45,103 +55,127 @@ impl Pattern {
                 c => Token::Char(c),
             });
         }
-        Ok(Self(tokens))
+        stretches.push(stretch);
+        Ok(Self(stretches))
+    }
+
+    /// How many comparisons a search in `value` takes at most.
+    pub(super) fn cost(&self, value: &str) -> usize {
+        let longest = self.0.iter().map(Vec::len).max().unwrap_or_default();
+        value.len().saturating_mul(longest.max(1))
     }
 
     /// `value` without the prefix that matches.
     pub(super) fn trim_prefix<'v>(&self, value: &'v str, length: Length) -> &'v str {
-        match prefix_length(
-            self.0.iter(),
-            value.char_indices().map(|(at, c)| (at + c.len_utf8(), c)),
-            length,
-        ) {
-            Some(matched) => &value[matched..],
+        let chars: Vec<char> = value.chars().collect();
+        match self.end_of_match(&chars, 0, length) {
+            Some(matched) => &value[bytes(&chars[..matched])..],
             None => value,
         }
     }
 
     /// `value` without the suffix that matches.
     pub(super) fn trim_suffix<'v>(&self, value: &'v str, length: Length) -> &'v str {
-        let reversed = value.char_indices().rev().map(|(at, c)| (value.len() - at, c));
-        match prefix_length(self.0.iter().rev(), reversed, length) {
-            Some(matched) => &value[..value.len() - matched],
+        let reversed: Vec<char> = value.chars().rev().collect();
+        match self.reversed().end_of_match(&reversed, 0, length) {
+            Some(matched) => &value[..value.len() - bytes(&reversed[..matched])],
             None => value,
         }
     }
 
-    /// `value` with the longest match at each place replaced. Only an empty value has empty matches.
-    pub(super) fn replace(&self, value: &str, replacement: &str, matches: Matches) -> String {
+    /// `value` with the longest match at each place replaced, unless that has more than `limit` bytes. Only an empty value
+    /// has empty matches.
+    pub(super) fn replace(
+        &self,
+        value: &str,
+        replacement: &str,
+        matches: Matches,
+        limit: usize,
+    ) -> Result<String, TooLong> {
+        let chars: Vec<char> = value.chars().collect();
         let mut replaced = String::new();
-        let mut rest = value;
-        loop {
-            let chars = rest.char_indices().map(|(at, c)| (at + c.len_utf8(), c));
-            let matched = prefix_length(self.0.iter(), chars, Length::Longest);
-            match matched.filter(|length| *length > 0 || value.is_empty()) {
-                Some(length) => {
-                    replaced.push_str(replacement);
-                    rest = &rest[length..];
-                    if matches == Matches::First {
-                        break;
-                    }
-                }
-                None => replaced.extend(rest.chars().next()),
+        let mut rest = 0;
+        while let Some((start, end)) = self.find(&chars, rest) {
+            if start == end && !value.is_empty() {
+                break;
             }
-            if matched.is_none_or(|length| length == 0) {
-                rest = rest
-                    .get(rest.chars().next().map_or(0, char::len_utf8)..)
-                    .unwrap_or_default();
+            replaced.extend(&chars[rest..start]);
+            replaced.push_str(replacement);
+            rest = end;
+            if replaced.len() > limit {
+                return Err(TooLong);
             }
-            if rest.is_empty() {
+            if matches == Matches::First || start == end {
                 break;
             }
         }
-        replaced + rest
+        replaced.extend(&chars[rest..]);
+        match replaced.len() > limit {
+            true => Err(TooLong),
+            false => Ok(replaced),
+        }
+    }
+
+    /// The leftmost longest match at or behind `from`.
+    fn find(&self, text: &[char], from: usize) -> Option<(usize, usize)> {
+        let start = find(self.0.first()?, text, from)?;
+        // What does not follow the first place for the first stretch does not follow a later place either.
+        Some((start, self.end_of_match(text, start, Length::Longest)?))
+    }
+
+    /// Where the match ends that begins at `start`. A star takes as little as it can, but the last one as `length` says: no
+    /// other choice could find more, so none is tried.
+    fn end_of_match(&self, text: &[char], start: usize, length: Length) -> Option<usize> {
+        let (first, others) = self.0.split_first()?;
+        if !fits(first, text.get(start..)?) {
+            return None;
+        }
+        let mut end = start + first.len();
+        let Some((last, middle)) = others.split_last() else {
+            return Some(end);
+        };
+        for stretch in middle {
+            end = find(stretch, text, end)? + stretch.len();
+        }
+        let place = match length {
+            Length::Shortest => find(last, text, end)?,
+            Length::Longest => find_last(last, text, end)?,
+        };
+        Some(place + last.len())
+    }
+
+    fn reversed(&self) -> Self {
+        let reversed = |stretch: &Stretch| stretch.iter().rev().copied().collect();
+        Self(self.0.iter().rev().map(reversed).collect())
     }
 }
 
-/// Bytes of the shortest or longest prefix of `text` that matches, by following all alternatives at
-/// once: the work is bounded by the product of the lengths. `text` yields each character with the
-/// number of bytes up to its end.
-fn prefix_length<'t>(
-    tokens: impl Iterator<Item = &'t Token>,
-    text: impl Iterator<Item = (usize, char)>,
-    length: Length,
-) -> Option<usize> {
-    let tokens: Vec<&Token> = tokens.collect();
-    // states[i]: the first i tokens match what was read.
-    let mut states = vec![false; tokens.len() + 1];
-    states[0] = true;
-    skip_any_strings(&tokens, &mut states);
-    let mut matched = states[tokens.len()].then_some(0);
-    for (end, c) in text {
-        if !states.contains(&true) || (length == Length::Shortest && matched.is_some()) {
-            break;
-        }
-        let mut next = vec![false; tokens.len() + 1];
-        for (i, token) in tokens.iter().enumerate().filter(|(i, _)| states[*i]) {
-            match token {
-                Token::AnyString => next[i] = true,
-                Token::AnyChar => next[i + 1] = true,
-                Token::Char(expected) => next[i + 1] |= *expected == c,
-            }
-        }
-        skip_any_strings(&tokens, &mut next);
-        states = next;
-        if states[tokens.len()] {
-            matched = Some(end);
-        }
-    }
-    matched
+/// Whether `text` begins with the stretch.
+fn fits(stretch: &[Token], text: &[char]) -> bool {
+    let equal = |(token, c): (&Token, &char)| match token {
+        Token::AnyChar => true,
+        Token::Char(expected) => expected == c,
+    };
+    stretch.len() <= text.len() && stretch.iter().zip(text).all(equal)
 }
 
-/// `*` matches nothing too.
-fn skip_any_strings(tokens: &[&Token], states: &mut [bool]) {
-    for (i, token) in tokens.iter().enumerate() {
-        match token {
-            Token::AnyString if states[i] => states[i + 1] = true,
-            Token::AnyString | Token::AnyChar | Token::Char(_) => {}
-        }
-    }
+/// The first place of the stretch at or behind `from`.
+fn find(stretch: &[Token], text: &[char], from: usize) -> Option<usize> {
+    places(stretch, text, from).find(|place| fits(stretch, &text[*place..]))
+}
+
+/// The last place of the stretch at or behind `from`.
+fn find_last(stretch: &[Token], text: &[char], from: usize) -> Option<usize> {
+    places(stretch, text, from).rfind(|place| fits(stretch, &text[*place..]))
+}
+
+fn places(stretch: &[Token], text: &[char], from: usize) -> std::ops::Range<usize> {
+    let end = (text.len() + 1).saturating_sub(stretch.len());
+    from..end.max(from)
+}
+
+fn bytes(chars: &[char]) -> usize {
+    chars.iter().map(|c| c.len_utf8()).sum()
 }
 
 #[cfg(test)]
@@ -198,7 +232,7 @@ mod tests {
             ("aXbX", "?X", "-", All, "--"),
         ] {
             assert_eq!(
-                pattern(text).replace(value, replacement, matches),
+                pattern(text).replace(value, replacement, matches, 20).unwrap(),
                 expected,
                 "{value} / {text} / {replacement}"
             );
@@ -209,6 +243,73 @@ mod tests {
     fn refuses_other_escapes() {
         for text in ["\\a", "\\", "a\\["] {
             assert_eq!(Pattern::parse(text), Err(InvalidEscape), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_outcomes_are_refused_before_they_are_made() {
+        let replace = |limit| pattern("a").replace(&"a".repeat(10), "xy", Matches::All, limit);
+        assert_eq!(replace(20), Ok("xy".repeat(10)));
+        assert_eq!(replace(19), Err(TooLong));
+        assert_eq!(pattern("b").replace("aaa", "", Matches::All, 2), Err(TooLong));
+    }
+
+    /// Against the definition: a prefix matches if some way to fill the stars makes it equal.
+    #[test]
+    fn agrees_with_trying_every_way() {
+        fn is_match(pattern: &[char], text: &[char]) -> bool {
+            match (pattern.split_first(), text.split_first()) {
+                (None, None) => true,
+                (Some(('*', rest)), _) => (0..=text.len()).any(|taken| is_match(rest, &text[taken..])),
+                (Some((p, pattern)), Some((t, text))) => (*p == '?' || p == t) && is_match(pattern, text),
+                (None, Some(_)) | (Some(_), None) => false,
+            }
+        }
+        fn texts(alphabet: &[char], length: usize) -> Vec<String> {
+            let mut all = vec![String::new()];
+            for _ in 0..length {
+                let longer: Vec<_> = all
+                    .iter()
+                    .flat_map(|t| alphabet.iter().map(move |c| format!("{t}{c}")))
+                    .collect();
+                all.extend(longer);
+            }
+            all.sort();
+            all.dedup();
+            all
+        }
+        for shape in texts(&['a', 'b', '*', '?'], 4) {
+            let (shape_chars, compiled): (Vec<char>, _) = (shape.chars().collect(), pattern(&shape));
+            for text in texts(&['a', 'b'], 5) {
+                let chars: Vec<char> = text.chars().collect();
+                let mut lengths = (0..=chars.len()).filter(|length| is_match(&shape_chars, &chars[..*length]));
+                let (shortest, longest) = (lengths.next(), lengths.next_back());
+                let left = |length: Option<usize>| &text[length.unwrap_or_default()..];
+                assert_eq!(
+                    compiled.trim_prefix(&text, Length::Shortest),
+                    left(shortest),
+                    "{shape} {text}"
+                );
+                assert_eq!(
+                    compiled.trim_prefix(&text, Length::Longest),
+                    left(longest.or(shortest)),
+                    "{shape} {text}"
+                );
+                let (from, first) = (0..=chars.len())
+                    .find_map(|from| {
+                        let end = (from..=chars.len()).rfind(|end| is_match(&shape_chars, &chars[from..*end]))?;
+                        Some((from, end))
+                    })
+                    .unwrap_or((0, 0));
+                if first > from {
+                    let expected = format!("{}-{}", &text[..from], &text[first..]);
+                    assert_eq!(
+                        compiled.replace(&text, "-", Matches::First, 20),
+                        Ok(expected),
+                        "{shape} {text}"
+                    );
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::NamedContexts;
+use super::error::PlanProblem;
 use crate::oci::Platform;
 
 /// What the command line says.
@@ -40,6 +41,15 @@ impl PlanOptions {
     pub(crate) fn build_arg(&self, name: &str) -> Option<&str> {
         let (_, value) = self.build_args.iter().rfind(|(key, _)| key == name)?;
         Some(value)
+    }
+
+    /// Refuses arguments that ask for what no builder does any more.
+    pub(super) fn check(&self) -> Result<(), PlanProblem> {
+        let is_true = |value: &str| matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True");
+        match self.build_arg("BUILDKIT_DISABLE_FILEOP").is_some_and(is_true) {
+            true => Err(PlanProblem::DisableFileop),
+            false => Ok(()),
+        }
     }
 
     /// The arguments that exist without a declaration, for use in FROM lines.
@@ -116,7 +126,19 @@ mod tests {
     }
 
     #[test]
-    fn proxies_come_in_both_cases() {
+    fn copies_without_a_file_operation_are_refused() {
+        for (value, is_refused) in [("1", true), ("true", true), ("0", false), ("", false), ("yes", false)] {
+            let checked = options(&[("BUILDKIT_DISABLE_FILEOP", value)]).check();
+            assert_eq!(checked.is_err(), is_refused, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn l153_l156_proxies_come_in_both_cases() {
+        for name in ["HTTP_PROXY", "https_proxy", "FTP_Proxy", "no_proxy", "ALL_PROXY"] {
+            let both = [name.to_uppercase() + "=p", name.to_lowercase() + "=p"];
+            assert_eq!(options(&[(name, "p")]).proxies(), both, "{name}");
+        }
         assert_eq!(
             options(&[("http_proxy", "p")]).proxies(),
             ["HTTP_PROXY=p", "http_proxy=p"]

@@ -1,15 +1,22 @@
 //! Variables of a stage: what ENV and ARG have set so far.
 
+use std::collections::HashMap;
+
 use super::PlanOptions;
 use super::error::PlanProblem;
-use crate::dockerfile::{ArgItem, Escape, Expander, Word};
+use crate::dockerfile::{ArgItem, Budget, Escape, ExpandProblem, Expander, Hint, Span, Word, closest};
 
 /// What a process finds when an image sets no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables in the order they were first set, each once.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Variables(Vec<(String, String)>);
+pub(crate) struct Variables {
+    entries: Vec<(String, String)>,
+    /// Where in `entries` a name stands.
+    places: HashMap<String, usize>,
+    budget: Budget,
+}
 
 impl Variables {
     /// From `KEY=value` entries; of equal keys the last counts.
@@ -23,25 +30,41 @@ impl Variables {
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        let (_, value) = self.0.iter().find(|(name, _)| name == key)?;
+        let (_, value) = self.entries.get(*self.places.get(key)?)?;
         Some(value)
     }
 
     /// Replaces in place, or appends.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
-        match self.0.iter_mut().find(|(name, _)| name == key) {
-            Some((_, old)) => value.clone_into(old),
-            None => self.0.push((key.to_owned(), value.to_owned())),
+        match self.places.get(key) {
+            Some(place) => value.clone_into(&mut self.entries[*place].1),
+            None => {
+                self.places.insert(key.to_owned(), self.entries.len());
+                self.entries.push((key.to_owned(), value.to_owned()));
+            }
         }
     }
 
     /// Their names, in that order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+        self.entries.iter().map(|(name, _)| name.as_str())
     }
 
     pub(super) fn entries(&self) -> Vec<String> {
-        self.0.iter().map(|(key, value)| format!("{key}={value}")).collect()
+        let entries = self.entries.iter();
+        entries.map(|(key, value)| format!("{key}={value}")).collect()
+    }
+
+    /// What to try about a variable that must have a value and has none.
+    pub(super) fn hint(&self, problem: &PlanProblem) -> Option<Hint> {
+        let PlanProblem::Expand(error) = problem else {
+            return None;
+        };
+        let ExpandProblem::Required { name, .. } = &error.problem else {
+            return None;
+        };
+        let advice = "give it a value with --build-arg, or with an ARG or ENV before this line";
+        closest(name, self.names()).or(Some(Hint::Try(advice)))
     }
 }
 
@@ -54,6 +77,9 @@ pub(crate) struct Environment {
     declared: Vec<String>,
 }
 
+/// ARGs that say something to the builder and are no variables.
+const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
 impl Environment {
     /// Starts from an image's `Env`.
     pub(crate) fn of_image(env: &[String]) -> Self {
@@ -61,6 +87,18 @@ impl Environment {
             variables: Variables::from_entries(env),
             declared: Vec::new(),
         }
+    }
+
+    /// Spends from `budget` from now on.
+    pub(super) fn spend_from(&mut self, budget: &Budget) {
+        self.variables.budget = budget.clone();
+    }
+
+    /// The environment of a process, `KEY=value`. Every one is a copy, which is paid for.
+    pub(super) fn of_process(&self) -> Result<Vec<String>, PlanProblem> {
+        let entries = self.variables.entries();
+        self.variables.budget.spend(entries.iter().map(String::len).sum())?;
+        Ok(entries)
     }
 
     /// Calls `expand` with the present variables.
@@ -85,7 +123,9 @@ impl Environment {
             (None, Some(default)) => Some(self.expand(escape, |expander| expander.word(default))?),
             (None, None) => globals.get(&item.name).map(str::to_owned),
         };
-        if let Some(value) = &value {
+        if let Some(value) = &value
+            && !NO_VARIABLES.contains(&item.name.as_str())
+        {
             self.variables.set(&item.name, value);
         }
         if !self.declared.contains(&item.name) {
@@ -111,18 +151,25 @@ impl Environment {
 
 /// The global scope: automatic arguments, then ARGs before the first FROM in order.
 pub(super) fn global_scope<'a>(
-    items: impl IntoIterator<Item = (&'a ArgItem, crate::dockerfile::Span)>,
+    items: impl IntoIterator<Item = (&'a ArgItem, Span)>,
     automatic: Vec<(String, String)>,
     options: &PlanOptions,
     escape: Escape,
-) -> Result<Variables, (PlanProblem, crate::dockerfile::Span)> {
-    let mut globals = Variables(automatic);
+) -> Result<Variables, (PlanProblem, Option<Hint>, Span)> {
+    let mut globals = Variables::default();
+    for (name, value) in &automatic {
+        globals.set(name, value);
+    }
     for (item, span) in items {
         let value = match (options.build_arg(&item.name), &item.default) {
             (Some(given), _) => Some(given.to_owned()),
-            (None, Some(default)) => Some(
-                expand_with(&globals, escape, |expander| expander.word(default)).map_err(|problem| (problem, span))?,
-            ),
+            (None, Some(default)) => {
+                let value = expand_word(&globals, escape, default).map_err(|problem| {
+                    let hint = globals.hint(&problem);
+                    (problem, hint, span)
+                })?;
+                Some(value)
+            }
             (None, None) => None,
         };
         if let Some(value) = value {
@@ -139,12 +186,27 @@ pub(super) fn expand_with<T>(
     expand: impl FnOnce(&mut Expander<'_>) -> Result<T, crate::dockerfile::ExpandError>,
 ) -> Result<T, PlanProblem> {
     let lookup = |name: &str| variables.get(name).map(str::to_owned);
-    Ok(expand(&mut Expander::new(escape, &lookup))?)
+    let mut expander = Expander::new(escape, &lookup).spending(&variables.budget);
+    Ok(expand(&mut expander)?)
 }
 
 /// Expands one word.
 pub(super) fn expand_word(variables: &Variables, escape: Escape, word: &Word) -> Result<String, PlanProblem> {
     expand_with(variables, escape, |expander| expander.word(word))
+}
+
+/// Sets a variable in an image's `Env`: in its first place if it has one, at the end otherwise.
+pub(super) fn set_entry(env: &mut Vec<String>, key: &str, value: &str) {
+    let names = |entry: &String| {
+        entry
+            .strip_prefix(key)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    let entry = format!("{key}={value}");
+    match env.iter().position(names) {
+        Some(place) => env[place] = entry,
+        None => env.push(entry),
+    }
 }
 
 /// Appends the default PATH to an image's `Env` that has none.

@@ -1,9 +1,8 @@
 //! What keeps a Dockerfile from becoming a plan.
 
 use super::mount::MountProblem;
-use crate::context::RuleError;
 use crate::diagnostic::Diagnostic;
-use crate::dockerfile::{Excerpt, ExpandError, Hint, ParseProblem};
+use crate::dockerfile::{Excerpt, Exhausted, ExpandError, Hint, ParseProblem};
 use crate::oci::{DigestError, PlatformError, ReferenceError};
 use crate::remote::{AddressError, GitAddressError};
 use crate::rootfs::ChmodError;
@@ -44,7 +43,6 @@ impl PlanError {
     pub(super) fn hinted(problem: PlanProblem, excerpt: &Excerpt) -> Self {
         let hint = match &problem {
             PlanProblem::Mount(mount) => mount.hint(),
-            PlanProblem::LinkOwner { .. } => Some(Hint::Try("give --chown a number, or leave --link out")),
             _ => None,
         };
         Self::at(problem, excerpt.clone()).with_hint(hint)
@@ -56,6 +54,12 @@ impl PlanError {
             excerpt: None,
             hint: None,
         }
+    }
+
+    /// With a hint if it has none yet.
+    pub(super) fn or_hint(self, hint: Option<Hint>) -> Self {
+        let hint = self.hint.clone().or(hint);
+        Self { hint, ..self }
     }
 
     pub(super) fn with_hint(self, hint: Option<Hint>) -> Self {
@@ -85,6 +89,12 @@ pub enum PlanProblem {
     /// An operand cannot be expanded.
     #[error(transparent)]
     Expand(#[from] ExpandError),
+    /// A build argument of former times.
+    #[error("the build argument BUILDKIT_DISABLE_FILEOP is no longer supported")]
+    DisableFileop,
+    /// Environments of processes take more memory than can be meant.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     /// `--target` names no stage.
     #[error("target stage {target:?} could not be found")]
     UnknownTarget {
@@ -194,21 +204,6 @@ pub enum PlanProblem {
     /// A git address that contradicts itself or the flags.
     #[error(transparent)]
     GitAddress(#[from] GitAddressError),
-    /// `--exclude` with something that is no pattern.
-    #[error("--exclude {pattern:?}")]
-    Exclude {
-        /// As written.
-        pattern: String,
-        /// Why.
-        #[source]
-        source: RuleError,
-    },
-    /// `--chown` with a name beside `--link`.
-    #[error("invalid user index: -1: --link copies into an empty root, where {name:?} cannot be looked up")]
-    LinkOwner {
-        /// The user or group.
-        name: String,
-    },
     /// `--chmod` of something else.
     #[error(transparent)]
     Chmod(#[from] ChmodError),

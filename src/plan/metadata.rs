@@ -1,6 +1,6 @@
 //! Instructions that change the config and no file.
 
-use super::environment::Variables;
+use super::environment::set_entry;
 use super::error::PlanProblem;
 use super::stage::{Applied, StageState};
 use super::{Step, history, ports, signals};
@@ -35,12 +35,10 @@ fn show_pairs(keyword: &str, pairs: &[(String, String)]) -> String {
 
 pub(super) fn env(state: &mut StageState, pairs: &[KeyValue], escape: Escape) -> Result<Applied, PlanProblem> {
     let pairs = expand_pairs(state, "ENV", pairs, escape)?;
-    let mut stored = Variables::from_entries(&state.config.config.env);
     for (key, value) in &pairs {
-        stored.set(key, value);
+        set_entry(&mut state.config.config.env, key, value);
         state.environment.variables.set(key, value);
     }
-    state.config.config.env = stored.entries();
     Ok(applied(show_pairs("ENV", &pairs)))
 }
 

@@ -153,6 +153,7 @@ impl Outline {
 /// Invalid FROM lines, also in stages that are not needed; unknown targets and cycles.
 pub fn outline(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Outline, PlanError> {
     let names = StageNames::of(dockerfile);
+    options.check().map_err(PlanError::of_options)?;
     let targets = names.targets(options)?;
     let globals = expand_globals(dockerfile, options, &names)?;
     let mut outline = Outline {
@@ -200,7 +201,7 @@ fn expand_globals(dockerfile: &Dockerfile, options: &PlanOptions, names: &StageN
     let items = args.flat_map(|arg| arg.value.items.iter().map(|item| (item, arg.span)));
     let automatic = options.automatic(&names.target_stage(options));
     global_scope(items, automatic, options, dockerfile.directives.escape)
-        .map_err(|(problem, span)| PlanError::at(problem, dockerfile.source.excerpt(span)))
+        .map_err(|(problem, hint, span)| PlanError::at(problem, dockerfile.source.excerpt(span)).with_hint(hint))
 }
 
 impl Outline {
@@ -212,7 +213,10 @@ impl Outline {
     ) -> Result<OutlinedStage, PlanError> {
         let excerpt = dockerfile.source.excerpt(source.from.span);
         let from = &source.from.value;
-        let at = |problem| PlanError::at(problem, excerpt.clone());
+        let at = |problem| {
+            let hint = self.globals.hint(&problem);
+            PlanError::at(problem, excerpt.clone()).with_hint(hint)
+        };
         let platform = self.resolve_platform(from.platform.as_ref()).map_err(at)?;
         let base = expand_word(&self.globals, self.escape, &from.image).map_err(at)?;
         if base.is_empty() {

@@ -6,13 +6,11 @@ use super::error::PlanProblem;
 use super::outline::OutlinedStep;
 use super::stage::StageState;
 use super::{
-    Archives, Base, BaseConfigs, CopyFrom, CopySource, CopyStep, ImageUse, NamedTree, Onto, Outline, Plan, PlanError,
+    Archives, Base, BaseConfigs, CopyFrom, CopySource, CopyStep, ImageUse, NamedTree, Outline, Plan, PlanError,
     PlannedStage, PlannedStep, Planning, StageId, Step, StepId,
 };
 use super::{history, needs};
-use crate::context::IgnorePatterns;
-use crate::copy::Parents;
-use crate::dockerfile::Excerpt;
+use crate::dockerfile::{Budget, Excerpt};
 use crate::oci::ImageConfig;
 use crate::redact;
 
@@ -31,6 +29,7 @@ pub fn plan(outline: &Outline, configs: &BaseConfigs) -> Result<Planning, PlanEr
         outline,
         configs,
         ended: BTreeMap::new(),
+        budget: Budget::default(),
     };
     let mut stages = Vec::new();
     // Stages only use earlier ones, so the order of the file is an order of dependency.
@@ -55,12 +54,15 @@ struct Planner<'a> {
     configs: &'a BaseConfigs,
     /// How each planned stage ended, for those built upon it.
     ended: BTreeMap<StageId, (StageState, StepId)>,
+    /// For all stages together.
+    budget: Budget,
 }
 
 impl Planner<'_> {
     fn plan_stage(&mut self, id: StageId, triggers: &[OutlinedStep]) -> Result<PlannedStage, PlanError> {
         let stage = &self.outline.stages[id.0];
         let (mut state, mut last) = self.begin(id);
+        state.environment.spend_from(&self.budget);
         let mut steps = Vec::new();
         if let Some(tree) = &stage.opening {
             let step = opening_step(tree, last, &stage.excerpt);
@@ -69,21 +71,16 @@ impl Planner<'_> {
             steps.push(step);
         }
         for outlined in triggers.iter().chain(&stage.steps) {
-            let (step, history) = state
-                .apply(outlined, self.outline)
-                .map_err(|problem| PlanError::hinted(problem, &outlined.excerpt))?;
+            let (step, history) = state.apply(outlined, self.outline).map_err(|problem| {
+                let hint = state.environment.variables.hint(&problem);
+                PlanError::hinted(problem, &outlined.excerpt).or_hint(hint)
+            })?;
             self.check_mounts(id, &step)
                 .map_err(|problem| PlanError::at(problem, outlined.excerpt.clone()))?;
-            let sources = || step.sources().filter_map(|from| self.last_step_of(from));
-            // A layer of its own does not depend on what is below; what follows depends on both.
-            let id = match step.onto() {
-                Onto::Stage => last.then(&step, sources()),
-                Onto::Nothing => StepId::of_nothing().then(&step, sources()),
-            };
-            last = last.then(&step, sources());
+            last = last.then(&step, step.sources().filter_map(|from| self.last_step_of(from)));
             state.config.history.extend(history.clone());
             steps.push(PlannedStep {
-                id,
+                id: last,
                 step,
                 history,
                 text: redact::userinfo(outlined.statement.text.trim_end()).into_owned(),
@@ -159,9 +156,6 @@ fn opening_step(tree: &NamedTree, last: StepId, excerpt: &Excerpt) -> PlannedSte
         destination: "/".to_owned(),
         chown: None,
         chmod: None,
-        exclude: IgnorePatterns::default(),
-        parents: Parents::Dropped,
-        onto: Onto::Stage,
         archives: Archives::Keep,
     });
     PlannedStep {

@@ -4,7 +4,6 @@ mod epoch;
 mod history;
 mod metadata;
 mod onbuild;
-mod transfers;
 
 use std::fmt::Write as _;
 
@@ -471,11 +470,17 @@ fn mistakes() {
             "FROM a\nADD --checksum=sha256:0 a /y",
             "checksum requires HTTP(S) or Git sources",
         ),
+        (
+            "FROM a\nADD https://h/r.git /y",
+            "ADD of a git repository is not supported yet",
+        ),
         ("FROM a\nCOPY https://u:p@h/x /y", "source can't be a URL for COPY"),
         (
             "FROM a\nCOPY https://h/r.git#main /y",
             "source can't be a git ref for COPY",
         ),
+        ("FROM a\nCOPY --parents a /y", "COPY --parents is not supported yet"),
+        ("FROM a\nADD --exclude=x a /y", "ADD --exclude is not supported yet"),
         (
             "FROM a\nRUN --network=none x",
             "RUN --network=none is not supported yet",
@@ -490,7 +495,7 @@ fn mistakes() {
             "invalid chmod parameter: 'zz': invalid syntax",
         ),
         ("FROM a\nCOPY --from=-1 a /y", "invalid stage index -1"),
-        ("FROM a\nCOPY <<E /x\n${\nE", "cannot expand"),
+        ("FROM a\nCOPY <<E /x\n${\nE", "failed to process"),
         ("FROM \"\"", "base name (\"\") should not be blank"),
         ("ARG x=1\nFROM $y", "base name ($y) should not be blank"),
         (
