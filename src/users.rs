@@ -73,6 +73,20 @@ pub enum UserError {
     },
 }
 
+impl UserError {
+    /// What the user could try, if it is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownUser { suggestion, .. } | Self::UnknownGroup { suggestion, .. } => {
+                suggestion.as_ref().map(|name| format!("did you mean {name}?"))
+            }
+            Self::NoDatabase { .. } => Some("give a number, which needs no lookup".to_owned()),
+            Self::TooManyGroups { .. } | Self::OutOfRange { .. } => None,
+        }
+    }
+}
+
 /// Where the names are looked up, inside the rootfs.
 pub const PASSWD: &str = "/etc/passwd";
 /// Where group names are looked up, inside the rootfs.

@@ -358,6 +358,7 @@ impl Diagnostic for BuildError {
             Problem::Run(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Problem::Remote(error) => error.hint().into_iter().collect(),
             Problem::Copy(error) => error.hint().into_iter().collect(),
+            Problem::User(error) => error.hint().into_iter().collect(),
             Problem::Exit(Exit::Code(127)) => {
                 vec!["the image lacks a program that the instruction calls; install it in an earlier RUN".to_owned()]
             }
