@@ -10,7 +10,7 @@
 //! The modules, in the order in which a build passes through them:
 //!
 //! - values: [`oci`] is the vocabulary of images, [`dockerfile`] the language, [`plan`] its meaning,
-//!   [`check`] what is legal in it and yet hardly meant, [`image`] their sum.
+//!   [`check`] what is legal in it and yet hardly meant, [`describe`] what it offers, [`image`] their sum.
 //! - the machine: [`rootfs`] is a tree that paths cannot leave, [`run`] executes a process in one, [`users`] says
 //!   as whom.
 //! - content: [`context`] and [`copy`] bring files into a rootfs, [`snapshot`] finds what a step changed, [`layer`]
@@ -27,6 +27,7 @@ pub mod check;
 pub mod cli;
 pub mod context;
 pub mod copy;
+pub mod describe;
 pub mod diagnostic;
 pub mod dockerfile;
 pub mod export;

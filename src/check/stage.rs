@@ -10,9 +10,7 @@ use super::finding::{Findings, Place};
 use super::instruction;
 use super::names::{self, Expanded};
 use super::rule::Rule;
-use crate::dockerfile::{
-    Arg, ArgItem, Dockerfile, Env, Expandable, Instruction, KeyValue, Spelling, Statement, Word, nearest,
-};
+use crate::dockerfile::{Arg, ArgItem, Dockerfile, Env, Expandable, Instruction, Spelling, Statement, Word, nearest};
 use crate::oci::ImageConfig;
 use crate::plan::{Base, Environment, ImageKey, StageId, StageView, ensure_path};
 
@@ -196,15 +194,12 @@ impl<'a> Walk<'a, '_> {
         let _ = self.state.environment.declare(item, outline.globals(), options, escape);
     }
 
-    /// All pairs see the variables as they were before the instruction.
     fn env(&mut self, env: &Env, spelling: &Spelling, place: Place<'_>) {
         self.separator(spelling, place);
-        let expand = |pair: &KeyValue| Some((self.word(&pair.key)?, self.word(&pair.value)));
-        let pairs: Vec<_> = env.pairs.iter().filter_map(expand).collect();
-        for (key, value) in pairs {
-            let secret = instruction::secret("ENV", &key);
+        let escape = self.subject.file.directives.escape;
+        for name in self.state.environment.set_all(&env.pairs, escape) {
+            let secret = instruction::secret("ENV", &name);
             self.findings.add(place, Rule::SecretsUsedInArgOrEnv, secret);
-            self.state.environment.variables.set(&key, &value.unwrap_or_default());
         }
     }
 

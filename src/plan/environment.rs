@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::PlanOptions;
 use super::error::PlanProblem;
-use crate::dockerfile::{ArgItem, Budget, Escape, ExpandProblem, Expander, Hint, Span, Word, closest};
+use crate::dockerfile::{ArgItem, Budget, Escape, ExpandProblem, Expander, Hint, KeyValue, Span, Word, closest};
 
 /// What a process finds when an image sets no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -132,6 +132,18 @@ impl Environment {
             self.declared.push(item.name.clone());
         }
         Ok(value)
+    }
+
+    /// Sets the variables of an ENV; all pairs see the values from before it. Gives the names. A pair that cannot be
+    /// expanded is passed over: this is for those who only look.
+    pub(crate) fn set_all(&mut self, pairs: &[KeyValue], escape: Escape) -> Vec<String> {
+        let word = |word: &Word| self.expand(escape, |expander| expander.word(word)).ok();
+        let pair = |pair: &KeyValue| Some((word(&pair.key)?, word(&pair.value).unwrap_or_default()));
+        let pairs: Vec<_> = pairs.iter().filter_map(pair).collect();
+        for (name, value) in &pairs {
+            self.variables.set(name, value);
+        }
+        pairs.into_iter().map(|(name, _)| name).collect()
     }
 
     /// Whether an ARG of this name was declared, with a value or without.

@@ -46,6 +46,7 @@ pub use copy::{Owner, Principal};
 pub(crate) use environment::{Environment, Variables, ensure_path};
 pub use epoch::EpochSource;
 pub use error::{PlanError, PlanProblem};
+pub(crate) use mount::Surroundings;
 pub use mount::{CacheMount, Mount, MountKind, MountProblem, Ownership, SecretMount, Sharing, SshMount};
 pub use outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, outline};
 pub(crate) use outline::{default_globals, globals};

@@ -242,15 +242,15 @@ impl Type {
 
 /// What a mount's surroundings say about it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     /// The working directory.
-    pub(super) cwd: &'a str,
+    pub(crate) cwd: &'a str,
     /// What stands before the name of every cache.
-    pub(super) cache_namespace: &'a str,
+    pub(crate) cache_namespace: &'a str,
     /// The tree that `from=` names.
-    pub(super) from: Option<&'a CopyFrom>,
+    pub(crate) from: Option<&'a CopyFrom>,
     /// How many SSH mounts of the same RUN come before this one.
-    pub(super) ssh_before: usize,
+    pub(crate) ssh_before: usize,
 }
 
 impl Mount {
@@ -264,7 +264,7 @@ impl Mount {
     }
 
     /// Expands and checks one mount.
-    pub(super) fn plan(
+    pub(crate) fn plan(
         written: &dockerfile::Mount,
         around: Surroundings<'_>,
         expand: impl Fn(&Word) -> Result<String, PlanProblem>,
