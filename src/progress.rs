@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::check::Finding;
 use crate::oci::{Digest, Reference};
 
 /// Receives events from any thread. Must not block the worker that calls it.
@@ -170,6 +171,8 @@ pub enum Event<'a> {
         /// Digest of the manifest.
         digest: &'a Digest,
     },
+    /// A build check found something in the Dockerfile.
+    Finding(&'a Finding),
     /// Something the user should know that does not end the build.
     Warning(&'a str),
     /// The same about one step.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::upload::UploadError;
 use crate::cancel::Cancelled;
+use crate::check::{OptionsError, Violation};
 use crate::copy::CopyError;
 use crate::diagnostic::{self, Diagnostic};
 use crate::dockerfile::{Excerpt, ParseError};
@@ -44,6 +45,12 @@ pub enum Problem {
     /// The Dockerfile is not one.
     #[error(transparent)]
     Parse(#[from] ParseError),
+    /// What is to be checked cannot be told.
+    #[error(transparent)]
+    CheckOptions(#[from] OptionsError),
+    /// Checks found something, and that was to be an error.
+    #[error(transparent)]
+    Violation(#[from] Violation),
     /// The Dockerfile cannot be built.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -334,6 +341,8 @@ impl Diagnostic for BuildError {
             (Some(excerpt), _) => Some(excerpt),
             (None, Problem::Parse(error)) => error.excerpt.as_deref(),
             (None, Problem::Plan(error)) => error.excerpt.as_deref(),
+            (None, Problem::CheckOptions(error)) => error.excerpt(),
+            (None, Problem::Violation(error)) => error.excerpt(),
             (None, _) => None,
         }
     }
@@ -350,6 +359,8 @@ impl Diagnostic for BuildError {
         match &*self.problem {
             Problem::Parse(error) => error.hint.iter().map(ToString::to_string).collect(),
             Problem::Plan(error) => error.hint.iter().map(ToString::to_string).collect(),
+            Problem::CheckOptions(error) => error.hints(),
+            Problem::Violation(error) => error.hints(),
             Problem::Resolve { source, .. }
             | Problem::Destination { source, .. }
             | Problem::Manifest { source, .. }

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod archive;
+mod checks;
 mod connect;
 mod contexts;
 mod epoch;
@@ -50,7 +51,6 @@ use workspace::Workspace;
 
 use crate::cancel::Cancel;
 use crate::context::{BuildContext, IgnoreFile};
-use crate::dockerfile::{self, Dockerfile};
 use crate::export;
 use crate::image::{self, Image, Layer, Parts};
 use crate::layer::{Encoding, LayerOptions};
@@ -76,8 +76,8 @@ pub struct Built {
 /// # Errors
 /// [`BuildError`]; then no destination has a new tag, and nothing of the build is left on disk.
 pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Result<Built, BuildError> {
-    let dockerfile = read_dockerfile(request)?;
     let options = plan_options(request);
+    let (dockerfile, checks) = checks::read(request, &options, &**progress)?;
     let mut outline = plan::outline(&dockerfile, &options)?;
     epoch::settle(&mut outline)?;
     let client = connect::client(&request.registry, progress, cancel)?;
@@ -86,21 +86,11 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     images.resolve(outline.images(), &client)?;
     let plan = make_plan(&outline, &mut images, &client)?;
     let session = open_session(request, plan, images, client.clone(), progress, cancel)?;
-    match build_and_export(request, &session, &client) {
+    let checked = checks.of_stages(&dockerfile, &outline, &session);
+    match checked.and_then(|()| build_and_export(request, &session, &client)) {
         Ok(built) => session.finish().map(|()| built),
         Err(error) => Err(session.cause_of(error)),
     }
-}
-
-fn read_dockerfile(request: &BuildRequest) -> Result<Dockerfile, BuildError> {
-    let path = &request.dockerfile;
-    let text = std::fs::read(path).map_err(|source| Problem::ReadDockerfile {
-        path: path.clone(),
-        source,
-    })?;
-    let syntax = request.build_args.get("BUILDKIT_SYNTAX").map(String::as_str);
-    dockerfile::check_frontend(&request.dockerfile_name, &text, syntax)?;
-    Ok(dockerfile::parse(&request.dockerfile_name, &text)?)
 }
 
 fn plan_options(request: &BuildRequest) -> PlanOptions {

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::check::Policy;
 use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
 use crate::plan::NamedContexts;
 use crate::run::IsolationChoice;
@@ -48,6 +49,8 @@ pub struct BuildRequest {
     pub ignore_paths: Vec<String>,
     /// Whether the user accepts that the container's own files are moved aside for a RUN.
     pub force: bool,
+    /// What the findings of build checks do.
+    pub lint: Policy,
 }
 
 /// Where the image, its digest and its names go. At least a destination, or `no_push`.

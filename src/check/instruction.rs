@@ -2,9 +2,6 @@
 
 use crate::dockerfile::{Command, Separator, Spelling};
 
-/// Build arguments that no process ever sees.
-const NEVER_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
-
 /// Words that make a name that of a secret.
 const SECRET: [&str; 10] = [
     "apikey",
@@ -21,10 +18,6 @@ const SECRET: [&str; 10] = [
 
 /// Words that make it that of something about a secret.
 const NO_SECRET: [&str; 3] = ["file", "public", "version"];
-
-pub(super) fn is_never_a_variable(name: &str) -> bool {
-    NEVER_VARIABLES.contains(&name)
-}
 
 pub(super) fn json_args_recommended(command: &Command, keyword: &str) -> Option<String> {
     let text =

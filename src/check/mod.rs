@@ -28,7 +28,7 @@ mod written;
 
 pub use finding::Finding;
 use finding::Findings;
-pub use options::{BUILD_ARGUMENT, OptionProblem, Options, OptionsError};
+pub use options::{BUILD_ARGUMENT, OptionProblem, Options, OptionsError, Policy};
 pub use rule::{Rule, Status};
 
 use crate::context::IgnorePatterns;

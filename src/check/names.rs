@@ -1,9 +1,10 @@
 //! The variables that a text names.
 
-use crate::dockerfile::{Escape, Expandable, Expander, UsedNames, Word};
-use crate::plan::Variables;
+use crate::dockerfile::{Escape, Expandable, UsedNames, Word};
+use crate::plan::{Variables, expand_with};
 
 /// A text with its variables replaced.
+#[derive(Default)]
 pub(super) struct Expanded {
     /// `None` if it cannot be expanded, which is an error that the planner reports.
     pub(super) text: Option<String>,
@@ -18,14 +19,13 @@ pub(super) fn expand(word: &Word, variables: &Variables, escape: Escape) -> Expa
 
 /// Expands a word or a heredoc.
 pub(super) fn of_expandable(text: &Expandable<'_>, variables: &Variables, escape: Escape) -> Expanded {
-    let lookup = |name: &str| variables.get(name).map(str::to_owned);
-    let mut expander = Expander::new(escape, &lookup);
-    let text = match text {
-        Expandable::Word(word) => expander.word(word).ok(),
-        Expandable::Heredoc(body) => expander.heredoc(body).ok(),
-    };
-    Expanded {
-        text,
-        names: expander.names().clone(),
-    }
+    let expanded = expand_with(variables, escape, |expander| {
+        let text = match text {
+            Expandable::Word(word) => expander.word(word).ok(),
+            Expandable::Heredoc(body) => expander.heredoc(body).ok(),
+        };
+        let names = expander.names().clone();
+        Ok(Expanded { text, names })
+    });
+    expanded.unwrap_or_default()
 }

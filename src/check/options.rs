@@ -19,6 +19,20 @@ pub struct Options {
     pub error: bool,
 }
 
+/// What whoever starts a build says about findings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Policy {
+    /// What the file says.
+    #[default]
+    AsWritten,
+    /// They are warnings, even if the file says more.
+    Warn,
+    /// They end the build.
+    Error,
+    /// Nothing is checked.
+    Off,
+}
+
 /// Rules by name; names that no rule has are not wrong, for they may be rules of other versions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Selection {
@@ -138,6 +152,17 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// The options when a policy has been given.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        match policy {
+            Policy::AsWritten => self,
+            Policy::Warn => Self { error: false, ..self },
+            Policy::Error => Self { error: true, ..self },
+            Policy::Off => Self::silent(),
+        }
     }
 
     /// Whether `rule` is in force for an instruction with these comments before it.

@@ -10,19 +10,27 @@ use super::finding::{Findings, Place};
 use super::instruction;
 use super::names::{self, Expanded};
 use super::rule::Rule;
-use crate::dockerfile::{Arg, ArgItem, Dockerfile, Env, Expandable, Instruction, Spelling, Statement, Word, nearest};
+use crate::dockerfile::{
+    Arg, ArgItem, Budget, Dockerfile, Env, Expandable, Instruction, Spelling, Statement, Word, nearest,
+};
 use crate::oci::ImageConfig;
-use crate::plan::{Base, Environment, ImageKey, StageId, StageView, ensure_path};
+use crate::plan::{Base, Environment, ImageKey, NO_VARIABLES, StageId, StageView, ensure_path};
+
+/// How many variables may be what was meant; beyond that the search costs more than it helps.
+const SUGGESTED: usize = 1000;
 
 /// Looks at stages in the order of the file.
 pub(super) fn of_stages(subject: &Subject<'_>, stages: &[StageView<'_>], findings: &mut Findings<'_>) {
     let declared = declared_in(subject.file);
+    let budget = Budget::default();
     let mut ended = BTreeMap::new();
     for view in stages {
+        let mut state = begin(view, subject, &ended);
+        state.environment.spend_from(&budget);
         let walk = Walk {
             subject,
             declared: &declared,
-            state: begin(view, subject, &ended),
+            state,
             latest: BTreeMap::new(),
             findings: &mut *findings,
         };
@@ -237,10 +245,10 @@ impl<'a> Walk<'a, '_> {
 
     fn undefined(&self, name: &str) -> Option<String> {
         let environment = &self.state.environment;
-        if environment.is_declared(name) || instruction::is_never_a_variable(name) {
+        if environment.is_declared(name) || NO_VARIABLES.contains(&name) {
             return None;
         }
-        let near = nearest(name, environment.variables.names());
+        let near = nearest(name, environment.variables.names().take(SUGGESTED));
         if self.state.base == Knowledge::Unknown && near.is_none() && !self.is_ours(name) {
             return None;
         }

@@ -6,8 +6,24 @@ use crate::diagnostic::{self, Diagnostic};
 
 /// The whole report, without a newline at its end.
 pub(super) fn render(diagnostic: &(impl Diagnostic + ?Sized), palette: Palette) -> String {
+    labelled(&palette.error("error:"), diagnostic, palette)
+}
+
+/// The same for what is no error.
+pub(super) fn render_warning(diagnostic: &(impl Diagnostic + ?Sized), palette: Palette) -> String {
+    labelled(&palette.warning("warning:"), diagnostic, palette)
+}
+
+fn labelled(label: &str, diagnostic: &(impl Diagnostic + ?Sized), palette: Palette) -> String {
     let headline = sanitize::text(&diagnostic.to_string());
-    format!("{} {headline}{}", palette.error("error:"), details(diagnostic, palette))
+    format!("{label} {headline}{}", details(diagnostic, palette))
+}
+
+/// The report without what to try, for a log that says more than this.
+pub(super) fn without_hints(diagnostic: &(impl Diagnostic + ?Sized)) -> String {
+    let lines = std::iter::once(diagnostic.to_string()).chain(diagnostic::body(diagnostic));
+    let lines: Vec<String> = lines.map(|line| sanitize::text(&line)).collect();
+    lines.join("\n")
 }
 
 /// What comes below the headline, each line led by a newline.

@@ -78,7 +78,7 @@ pub(crate) struct Environment {
 }
 
 /// ARGs that say something to the builder and are no variables.
-const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+pub(crate) const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
 impl Environment {
     /// Starts from an image's `Env`.
@@ -90,7 +90,7 @@ impl Environment {
     }
 
     /// Spends from `budget` from now on.
-    pub(super) fn spend_from(&mut self, budget: &Budget) {
+    pub(crate) fn spend_from(&mut self, budget: &Budget) {
         self.variables.budget = budget.clone();
     }
 
@@ -192,7 +192,7 @@ pub(super) fn global_scope<'a>(
 }
 
 /// Expands with a snapshot of `variables`.
-pub(super) fn expand_with<T>(
+pub(crate) fn expand_with<T>(
     variables: &Variables,
     escape: Escape,
     expand: impl FnOnce(&mut Expander<'_>) -> Result<T, crate::dockerfile::ExpandError>,

@@ -43,7 +43,7 @@ pub use contexts::{
     ContextError, ContextSource, ImageSource, LayoutImage, LayoutSelector, NamedContext, NamedContexts, TreeSource,
 };
 pub use copy::{Owner, Principal};
-pub(crate) use environment::{Environment, Variables, ensure_path};
+pub(crate) use environment::{Environment, NO_VARIABLES, Variables, ensure_path, expand_with};
 pub use epoch::EpochSource;
 pub use error::{PlanError, PlanProblem};
 pub(crate) use mount::Surroundings;

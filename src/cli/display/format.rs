@@ -28,7 +28,8 @@ impl Palette {
         self.paint("36", text)
     }
 
-    fn warning(self, text: &str) -> String {
+    /// Marks `text` as a warning.
+    pub(in crate::cli) fn warning(self, text: &str) -> String {
         self.paint("1;33", text)
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::units;
 use crate::cli::args::Verbosity;
+use crate::cli::report;
 use crate::cli::sanitize::{self, Escapes};
 use crate::oci::{Digest, Reference};
 use crate::progress::{Event, StepRef, Stream};
@@ -128,6 +129,7 @@ impl Message {
             Event::Retry { .. } => retry(event),
             Event::Exporting(destination) => info(exporting(&clean(destination))),
             Event::Exported { destination, digest } => info(exported(&clean(destination), digest)),
+            Event::Finding(finding) => Some(Self::bare(Level::Warning, report::without_hints(finding))),
             Event::Warning(text) => Some(Self::bare(Level::Warning, clean(text))),
             Event::StepWarning { step, text } => Some(Self {
                 level: Level::Warning,
