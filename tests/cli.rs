@@ -82,7 +82,8 @@ fn without_time(line: &str) -> String {
     line.to_owned()
 }
 
-/// Each directory of `testdata/cli` is a run: `args` and `env` (one per line) go in; `stdout`, `stderr` and `exit` come out.
+/// Each directory of `testdata/cli` is a run: `args` and `env` (one per line) go in, and `Dockerfile` and `dockerignore`
+/// if the run is to find others; `stdout`, `stderr` and `exit` come out.
 /// `UPDATE_GOLDEN=1` writes what came out.
 #[test]
 fn golden_runs() {
@@ -104,6 +105,11 @@ fn golden_runs() {
 fn golden_run(case: &Path, update: bool) -> bool {
     let lines = |name| fs::read_to_string(case.join(name)).unwrap_or_default();
     let environment = TestEnv::new();
+    for (name, place) in [("Dockerfile", "Dockerfile"), ("dockerignore", ".dockerignore")] {
+        if let Ok(text) = fs::read(case.join(name)) {
+            fs::write(environment.dir.path().join("context").join(place), text).unwrap();
+        }
+    }
     let mut command = environment.command(Path::new(PROGRAM));
     command.args(lines("args").lines());
     command.envs(lines("env").lines().map(|line| line.split_once('=').unwrap()));
@@ -155,6 +161,7 @@ const FLAGS: &[(&str, &str, Bad, Fate)] = &[
     ("-b", "name", Missing, Taken),
     ("--git", "branch=main", Value("branch"), Taken),
     ("--build-arg", "A=b=c,d", Missing, Taken),
+    ("--build-context", "a=docker-image://b", Value("a"), Taken),
     ("--target", "build,test", Missing, Taken),
     ("--custom-platform", "linux/arm/v7", Value("a/b/c/d"), Taken),
     ("--customPlatform", "linux/arm64", Value("a/b/c/d"), Taken),
@@ -266,6 +273,9 @@ const FLAGS: &[(&str, &str, Bad, Fate)] = &[
     ("--log-timestamp", "true", Value("maybe"), Taken),
     // Ours.
     ("--platform", "linux/amd64", Value("a/b/c/d"), Taken),
+    ("--lint", "error", Value("strict"), Taken),
+    ("--call", "outline,format=json", Value("build"), Taken),
+    ("--check", "true", Value("maybe"), Taken),
     ("--isolation", "in-place", Value("vm"), Taken),
     ("--store", "/var/lib/rbuild", Missing, Taken),
     ("--progress", "plain", Value("fancy"), Taken),

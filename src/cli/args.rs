@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-use super::value::{Count, GoDuration, HostPair, Int, KeyValue, KeyValues, Switch};
+use super::value::{Call, CallFormat, Count, GoDuration, HostPair, Int, KeyValue, KeyValues, Switch};
 
 /// Builds a container image from a Dockerfile, without a daemon, and pushes it.
 #[derive(Parser, Debug)]
@@ -21,7 +21,7 @@ use super::value::{Count, GoDuration, HostPair, Int, KeyValue, KeyValues, Switch
     args_override_self = true,
     next_line_help = true,
     disable_help_subcommand = true,
-    override_usage = "rbuild [-f Dockerfile] [-c DIR] -d REFERENCE [OPTIONS]\n       rbuild version"
+    override_usage = "rbuild [-f Dockerfile] [-c DIR] -d REFERENCE [OPTIONS]\n       rbuild check|outline|targets [-f Dockerfile] [-c DIR] [OPTIONS]\n       rbuild version"
 )]
 pub(super) struct Cli {
     /// What to do instead of a build.
@@ -33,6 +33,8 @@ pub(super) struct Cli {
     pub(super) output: Output,
     #[command(flatten)]
     pub(super) image: Image,
+    #[command(flatten)]
+    pub(super) checks: Checks,
     #[command(flatten)]
     pub(super) registry: Registry,
     #[command(flatten)]
@@ -46,14 +48,78 @@ pub(super) struct Cli {
 }
 
 /// What rbuild does besides building.
-#[derive(Subcommand, Debug, Clone, Copy)]
+#[derive(Subcommand, Debug)]
 pub(super) enum Command {
+    /// Checks a Dockerfile, pulls nothing and builds nothing; fails if anything is found
+    Check(Inspection),
+    /// Lists the build arguments, secrets and SSH agents that a target takes
+    Outline(Inspection),
+    /// Lists the stages that can be built
+    Targets(Inspection),
     /// Prints the version
     Version,
 }
 
-/// Dockerfile, context and build arguments.
+/// What is looked at, and how it is answered.
 #[derive(Args, Debug)]
+pub(super) struct Inspection {
+    /// Dockerfile to look at, relative to the working directory or to the context [default: Dockerfile]
+    #[arg(long, visible_alias = "dockerfile", short = 'f', value_name = "PATH")]
+    pub(super) file: Option<String>,
+
+    /// Directory whose .dockerignore counts [default: /workspace/ if it exists, else the working directory]
+    #[arg(long, short = 'c', value_name = "DIR")]
+    pub(super) context: Option<String>,
+
+    /// Directory within the context to use as the context
+    #[arg(long, value_name = "DIR")]
+    pub(super) context_sub_path: Option<String>,
+
+    /// Value for an ARG; KEY alone takes the environment variable of that name, if it is set
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    pub(super) build_arg: Vec<String>,
+
+    /// What FROM NAME and --from=NAME mean, as for a build
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) build_context: Vec<String>,
+
+    /// Stage to look at with those it needs, by name or number [default: check all, outline the last]
+    #[arg(long, value_name = "STAGE")]
+    pub(super) target: Option<String>,
+
+    /// Platform to build for, for example linux/arm64 [default: the machine's]
+    #[arg(long, visible_alias = "custom-platform", value_name = "OS/ARCH[/VARIANT]")]
+    pub(super) platform: Option<String>,
+
+    /// Text for people, or JSON
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: CallFormat,
+
+    /// Use no colour [env: NO_COLOR]
+    #[arg(long, value_name = "BOOL")]
+    pub(super) no_color: Option<Switch>,
+}
+
+/// What is checked in the Dockerfile.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Checks")]
+pub(super) struct Checks {
+    /// What becomes of findings: a warning, an error that ends the build, or nothing [default: what the Dockerfile
+    /// says, else warn]
+    #[arg(long, value_name = "EFFECT")]
+    pub(super) lint: Option<Lint>,
+
+    /// Answer a question about the Dockerfile, as the command of that name does, and build nothing
+    #[arg(long, value_name = "check|outline|targets[,format=json]")]
+    pub(super) call: Option<Call>,
+
+    /// Same as --call=check
+    #[arg(long, value_name = "BOOL")]
+    pub(super) check: Option<Switch>,
+}
+
+/// Dockerfile, context and build arguments.
+#[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Input")]
 pub(super) struct Input {
     /// Dockerfile to build, relative to the working directory or to the context [default: Dockerfile]
@@ -399,6 +465,14 @@ pub(super) enum Format {
     Oci,
 }
 
+/// `--lint`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lint {
+    Warn,
+    Error,
+    Off,
+}
+
 /// `--isolation`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IsolationMode {
@@ -458,15 +532,21 @@ pub(super) fn parse(line: impl IntoIterator<Item = impl Into<OsString> + Clone>)
 
 /// The parser, with the rules that hold for every flag of a kind.
 fn command() -> clap::Command {
-    Cli::command().mut_args(|arg| {
-        if arg.get_value_parser().type_id() == TypeId::of::<Switch>() {
-            // `--cache true` must not be read as `--cache=true`: Go's flags never do.
-            arg.num_args(0..=1).require_equals(true).default_missing_value("true")
-        } else if arg.get_action().takes_values() {
-            // A value-taking flag takes the next argument whatever it looks like: `--compression-level -1`.
-            arg.allow_hyphen_values(true)
-        } else {
-            arg
-        }
+    let command = Cli::command().mut_args(with_grammar);
+    command.mut_subcommands(|command| {
+        let command = command.args_override_self(true).next_line_help(true);
+        command.mut_args(with_grammar)
     })
+}
+
+fn with_grammar(arg: clap::Arg) -> clap::Arg {
+    if arg.get_value_parser().type_id() == TypeId::of::<Switch>() {
+        // `--cache true` must not be read as `--cache=true`: Go's flags never do.
+        arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else if arg.get_action().takes_values() {
+        // A value-taking flag takes the next argument whatever it looks like: `--compression-level -1`.
+        arg.allow_hyphen_values(true)
+    } else {
+        arg
+    }
 }

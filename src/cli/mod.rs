@@ -9,6 +9,7 @@
 mod args;
 mod display;
 mod environment;
+mod inspect;
 mod locate;
 mod notices;
 mod options;
@@ -26,12 +27,13 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use self::args::{Cli, Command, Logging};
+use self::args::{Cli, Command, Input, Inspection, Logging};
 use self::display::{Display, Settings, Sink};
 use self::environment::Environment;
 use self::notices::Notice;
 use self::problem::Problems;
 use self::usage::{Refusal, UsageError};
+use self::value::{Call, Method};
 use crate::build;
 use crate::cancel::Cancel;
 use crate::diagnostic::{Diagnostic, Exit};
@@ -55,9 +57,15 @@ fn run(line: impl Iterator<Item = OsString>) -> Exit {
     match args::parse(line).map_err(Refusal::from) {
         Err(Refusal::Text(text)) => print(&text),
         Err(Refusal::Usage(error)) => report_usage(&error),
-        Ok(cli) => match cli.command {
+        Ok(cli) => match &cli.command {
             Some(Command::Version) => print(concat!("rbuild ", env!("CARGO_PKG_VERSION"), "\n")),
-            None => build_from(&cli),
+            Some(Command::Check(inspection)) => inspect_alone(Method::Check, inspection),
+            Some(Command::Outline(inspection)) => inspect_alone(Method::Outline, inspection),
+            Some(Command::Targets(inspection)) => inspect_alone(Method::Targets, inspection),
+            None => match options::call(&cli.checks) {
+                Some(call) => inspect_for(call, &cli.input, cli.checks.lint, &cli.logging),
+                None => build_from(&cli),
+            },
         },
     }
 }
@@ -72,15 +80,54 @@ fn print(data: &str) -> Exit {
     }
 }
 
-fn build_from(cli: &Cli) -> Exit {
-    let environment = match Environment::of_process() {
+/// One of the commands that only look.
+fn inspect_alone(method: Method, inspection: &Inspection) -> Exit {
+    let call = Call {
+        method,
+        format: inspection.format,
+    };
+    let input = Input {
+        dockerfile: inspection.file.clone(),
+        context: inspection.context.clone(),
+        context_sub_path: inspection.context_sub_path.clone(),
+        build_arg: inspection.build_arg.clone(),
+        build_context: inspection.build_context.clone(),
+        target: inspection.target.iter().cloned().collect(),
+        custom_platform: inspection.platform.clone(),
+        ..Input::default()
+    };
+    let logging = Logging {
+        no_color: inspection.no_color,
+        ..Logging::default()
+    };
+    inspect_for(call, &input, None, &logging)
+}
+
+fn inspect_for(call: Call, input: &Input, lint: Option<args::Lint>, logging: &Logging) -> Exit {
+    let environment = match environment(logging) {
         Ok(environment) => environment,
-        Err(source) => {
-            return fail(
-                settings(&cli.logging, &Environment::default()),
-                &Startup::WorkingDirectory(source),
-            );
-        }
+        Err(exit) => return exit,
+    };
+    let settings = settings(logging, &environment);
+    let inspected = match options::convert_inspected(input, lint, &environment) {
+        Ok(inspected) => inspected,
+        Err(problems) => return report_problems(settings, &problems),
+    };
+    let palette = Settings::new(logging, &environment, Sink::of_stdout()).palette();
+    inspect::run(call, &inspected, palette, settings)
+}
+
+fn environment(logging: &Logging) -> Result<Environment, Exit> {
+    Environment::of_process().map_err(|source| {
+        let settings = settings(logging, &Environment::default());
+        fail(settings, &Startup::WorkingDirectory(source))
+    })
+}
+
+fn build_from(cli: &Cli) -> Exit {
+    let environment = match environment(&cli.logging) {
+        Ok(environment) => environment,
+        Err(exit) => return exit,
     };
     let settings = settings(&cli.logging, &environment);
     let request = match options::convert(cli, &environment) {

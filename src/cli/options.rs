@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::{Cli, Codec, Format, Image, IsolationMode, Output};
+use super::args::{Checks, Cli, Codec, Format, Image, Input, IsolationMode, Lint, Output};
 use super::environment::{self as env, Environment};
 use super::locate;
 use super::problem::{Problem, Problems};
 use super::registry_options;
-use super::value::{Int, KeyValue, Switch};
+use super::value::{Call, CallFormat, Int, KeyValue, Method, Switch};
 use crate::build::request::{BuildRequest, ImageOptions, LayerCompression, Outputs};
+use crate::check::Policy;
 use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
-use crate::plan::NamedContexts;
+use crate::plan::{NamedContexts, PlanOptions};
 use crate::run::IsolationChoice;
 
 /// State directory of root.
@@ -33,6 +34,64 @@ pub(super) fn convert(cli: &Cli, environment: &Environment) -> Result<BuildReque
     match (request, conversion.problems) {
         (Some(request), problems) if problems.is_empty() => Ok(request),
         (_, problems) => Err(Problems(problems)),
+    }
+}
+
+/// A Dockerfile that is only looked at.
+#[derive(Debug)]
+pub(super) struct Inspected {
+    /// The Dockerfile; it exists.
+    pub(super) dockerfile: PathBuf,
+    /// The Dockerfile as the user named it, for messages.
+    pub(super) dockerfile_name: String,
+    /// The directory whose ignore file counts; it exists.
+    pub(super) context: PathBuf,
+    /// Arguments, target and platforms.
+    pub(super) plan: PlanOptions,
+    /// What findings do.
+    pub(super) policy: Policy,
+}
+
+/// Checks a command line that asks about a Dockerfile.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(super) fn convert_inspected(
+    input: &Input,
+    lint: Option<Lint>,
+    environment: &Environment,
+) -> Result<Inspected, Problems> {
+    let mut conversion = Conversion {
+        environment,
+        problems: Vec::new(),
+    };
+    let inspected = conversion.inspected(input, lint);
+    match (inspected, conversion.problems) {
+        (Some(inspected), problems) if problems.is_empty() => Ok(inspected),
+        (_, problems) => Err(Problems(problems)),
+    }
+}
+
+/// The question that a command line for a build asks instead.
+pub(super) fn call(checks: &Checks) -> Option<Call> {
+    let check = is_on(checks.check).then_some(Call {
+        method: Method::Check,
+        format: CallFormat::Text,
+    });
+    checks.call.or(check)
+}
+
+fn targets(input: &Input) -> Vec<String> {
+    let given = input.target.iter().filter(|target| !target.is_empty());
+    given.cloned().collect()
+}
+
+fn policy(lint: Option<Lint>) -> Policy {
+    match lint {
+        None => Policy::AsWritten,
+        Some(Lint::Warn) => Policy::Warn,
+        Some(Lint::Error) => Policy::Error,
+        Some(Lint::Off) => Policy::Off,
     }
 }
 
@@ -69,13 +128,7 @@ impl Conversion<'_> {
             context: context?,
             build_args,
             contexts,
-            targets: cli
-                .input
-                .target
-                .iter()
-                .filter(|target| !target.is_empty())
-                .cloned()
-                .collect(),
+            targets: targets(&cli.input),
             platform: platform.flatten(),
             labels: map(&cli.input.label),
             annotations: self.annotations(&cli.input.annotation),
@@ -89,6 +142,34 @@ impl Conversion<'_> {
             state_dir: state_dir?,
             ignore_paths: cli.input.ignore_path.clone(),
             force: is_on(cli.execution.force),
+            lint: policy(cli.checks.lint),
+        })
+    }
+
+    fn inspected(&mut self, input: &Input, lint: Option<Lint>) -> Option<Inspected> {
+        let mut build_args = self.build_args(&input.build_arg);
+        self.add_epoch(&mut build_args);
+        let contexts = self.contexts(&input.build_context);
+        let platform = self.noted(input.custom_platform.as_deref().map(parse_platform).transpose());
+        let context = match (locate::context(input, self.environment), &input.context) {
+            // Nobody said that there is a context, and a look needs none.
+            (Err(_), None) => Some(self.environment.working_directory.clone()),
+            (found, _) => self.noted(found),
+        };
+        let found = locate::dockerfile(input, context.as_deref(), self.environment);
+        let (dockerfile, dockerfile_name) = self.noted(found)??;
+        Some(Inspected {
+            dockerfile,
+            dockerfile_name,
+            context: context?,
+            plan: PlanOptions {
+                build_args: build_args.into_iter().collect(),
+                targets: targets(input),
+                target_platform: platform.flatten().unwrap_or_else(Platform::host),
+                contexts,
+                ..PlanOptions::default()
+            },
+            policy: policy(lint),
         })
     }
 
@@ -391,6 +472,7 @@ mod tests {
             state_dir: PathBuf::from("/var/lib/rbuild"),
             ignore_paths: Vec::new(),
             force: false,
+            lint: Policy::AsWritten,
         };
         assert_eq!(request, expected);
     }

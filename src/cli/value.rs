@@ -45,6 +45,34 @@ pub(super) struct HostPair {
     pub(super) second: String,
 }
 
+/// `check`, `outline` or `targets`, and perhaps `,format=json`; as `docker buildx build --call` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    /// What is asked.
+    pub(super) method: Method,
+    /// How it is answered.
+    pub(super) format: CallFormat,
+}
+
+/// What can be asked of a file instead of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// What could be better in it.
+    Check,
+    /// What parameters a target takes.
+    Outline,
+    /// What targets there are.
+    Targets,
+}
+
+/// How a call is answered: for people or for programs.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum CallFormat {
+    #[default]
+    Text,
+    Json,
+}
+
 /// Why a value does not follow its grammar. The flag and the value are named by the parser around it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ValueError {
@@ -66,9 +94,36 @@ pub(super) enum ValueError {
     /// No `=`.
     #[error("expected key=value")]
     KeyValue,
+    /// Not a call.
+    #[error("expected check, outline or targets, with ,format=json behind it for JSON")]
+    Call,
     /// Not a certificate and a key.
     #[error("expected host=/path/to/certificate,/path/to/key")]
     HostPair,
+}
+
+impl FromStr for Call {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let mut parts = text.split(',');
+        let method = match parts.next().unwrap_or_default() {
+            // The older name, which buildx takes as well.
+            "check" | "lint" => Method::Check,
+            "outline" => Method::Outline,
+            "targets" => Method::Targets,
+            _ => return Err(ValueError::Call),
+        };
+        let mut format = CallFormat::Text;
+        for part in parts {
+            format = match part {
+                "format=text" => CallFormat::Text,
+                "format=json" => CallFormat::Json,
+                _ => return Err(ValueError::Call),
+            };
+        }
+        Ok(Self { method, format })
+    }
 }
 
 impl FromStr for Switch {
@@ -352,6 +407,23 @@ mod tests {
             ("a=b", Ok(KeyValues(vec![pair("a", "b")]))),
             ("a=b;a=c;", Ok(KeyValues(vec![pair("a", "b"), pair("a", "c")]))),
             ("a=b;c", Err(ValueError::KeyValue)),
+        ] {
+            assert_eq!(text.parse(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn calls_are_those_of_buildx() {
+        let call = |method, format| Ok(Call { method, format });
+        for (text, expected) in [
+            ("check", call(Method::Check, CallFormat::Text)),
+            ("lint", call(Method::Check, CallFormat::Text)),
+            ("outline,format=json", call(Method::Outline, CallFormat::Json)),
+            ("targets,format=text", call(Method::Targets, CallFormat::Text)),
+            ("build", Err(ValueError::Call)),
+            ("", Err(ValueError::Call)),
+            ("check,format=xml", Err(ValueError::Call)),
+            ("check,json", Err(ValueError::Call)),
         ] {
             assert_eq!(text.parse(), expected, "{text:?}");
         }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{
-    self, Arg, ArgItem, Dockerfile, Escape, Expander, Instruction, Run, Span, Spanned, Spelling, Word,
+    self, Arg, ArgItem, Budget, Dockerfile, Escape, Instruction, Run, Span, Spanned, Spelling, Word,
 };
 use crate::plan::{
     Base, BaseConfigs, Environment, Mount, MountKind, Outline, PlanError, Scope, StageId, StageView, Surroundings,
-    ensure_path,
+    ensure_path, expand_with,
 };
 
 /// The parameters of a target.
@@ -58,6 +58,7 @@ pub fn parameters(file: &Dockerfile, outline: &Outline) -> Result<Parameters, Pl
         file,
         outline,
         ended: BTreeMap::new(),
+        budget: Budget::default(),
         used: BTreeSet::new(),
         args: BTreeMap::new(),
         secrets: BTreeMap::new(),
@@ -75,6 +76,8 @@ struct Reading<'a> {
     file: &'a Dockerfile,
     outline: &'a Outline,
     ended: BTreeMap<StageId, Environment>,
+    /// What all expansions together may cost.
+    budget: Budget,
     /// Names whose value comes from the global scope, if they have one there.
     used: BTreeSet<String>,
     args: BTreeMap<String, Argument>,
@@ -96,6 +99,7 @@ impl Reading<'_> {
                 Environment::of_image(&env)
             }
         };
+        environment.spend_from(&self.budget);
         let triggers = view.triggers.iter().map(|trigger| (trigger, from.span));
         let own = view.instructions.iter().map(|statement| (*statement, statement.span));
         for (statement, span) in triggers.chain(own) {
@@ -191,12 +195,13 @@ impl Reading<'_> {
 
     /// The names in a word that only global arguments expand.
     fn globals_in(&self, word: &Word) -> Vec<String> {
-        let lookup = |name: &str| self.outline.globals().get(name).map(str::to_owned);
-        let mut expander = Expander::new(self.escape(), &lookup);
-        // What it named is known even if it cannot be expanded.
-        let _ = expander.word(word);
-        let names = expander.names();
-        names.set.iter().chain(&names.unset).cloned().collect()
+        let names = expand_with(self.outline.globals(), self.escape(), |expander| {
+            // What it named is known even if it cannot be expanded.
+            let _ = expander.word(word);
+            let names = expander.names();
+            Ok(names.set.iter().chain(&names.unset).cloned().collect())
+        });
+        names.unwrap_or_default()
     }
 
     fn into_parameters(self) -> Parameters {

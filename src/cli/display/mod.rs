@@ -47,7 +47,7 @@ enum Liveness {
     Still,
 }
 
-/// What standard error is.
+/// What a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sink {
     /// Somebody looks at it.
@@ -59,7 +59,16 @@ pub(super) enum Sink {
 impl Sink {
     /// Asks the kernel.
     pub(super) fn of_stderr() -> Self {
-        match io::stderr().is_terminal() {
+        Self::of(io::stderr().is_terminal())
+    }
+
+    /// The same for standard output.
+    pub(super) fn of_stdout() -> Self {
+        Self::of(io::stdout().is_terminal())
+    }
+
+    fn of(is_terminal: bool) -> Self {
+        match is_terminal {
             true => Self::Terminal,
             false => Self::File,
         }
@@ -99,6 +108,16 @@ impl Settings {
             },
             format: Format::new(shape, on(logging.log_timestamp)),
             live,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether text for people is coloured.
+    pub(super) fn palette(self) -> Palette {
+        match self.format.shape() {
+            Shape::Human(palette) => palette,
+            Shape::Text | Shape::Json => Palette::Plain,
         }
     }
 }
