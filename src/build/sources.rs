@@ -36,6 +36,7 @@ pub(crate) struct FetchedTree {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Download,
+    Repository,
 }
 
 /// The parts of a step, everything remote fetched.
@@ -116,6 +117,7 @@ pub(crate) struct RemoteSources {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Source {
     Url(UrlSource),
+    Git(GitSource),
 }
 
 /// Guards the fetching; holds the tree once it is whole.
@@ -170,7 +172,16 @@ impl Session {
     }
 
     fn check_out(&self, source: &GitSource) -> Result<Arc<FetchedTree>, BuildError> {
-        unreachable!("planning refuses {source}")
+        self.sources.once(Source::Git(source.clone()), |remote| {
+            let directory = self.source_directory()?;
+            remote.check_out(source, &directory)?;
+            let subdir = source.subdir.as_deref().unwrap_or_default();
+            Ok(FetchedTree {
+                tree: open(&directory)?,
+                path: vec![escape_wildcards(subdir.as_bytes())],
+                kind: Kind::Repository,
+            })
+        })
     }
 }
 

@@ -13,8 +13,8 @@ use super::process;
 use super::session::{Layering, Session};
 use super::sources;
 use super::stage::{Addition, Stage, WithoutChanges};
-use crate::copy::{self, CopyRequest};
-use crate::plan::{CopyStep, PlannedStage, Step, WorkdirStep};
+use crate::copy::{self, CopyRequest, LinkedCopy};
+use crate::plan::{CopyStep, Onto, PlannedStage, Step, WorkdirStep};
 use crate::progress::{Event, StepRef};
 use crate::rootfs::Rootfs;
 use crate::snapshot::{ChangeSet, Fingerprints};
@@ -139,8 +139,8 @@ fn run_copy(
         destination: step.destination.as_bytes(),
         chown,
         chmod: step.chmod.as_ref(),
-        exclude: None,
-        parents: copy::Parents::Dropped,
+        exclude: Some(&step.exclude).filter(|patterns| !patterns.is_empty()),
+        parents: step.parents,
         mode: copy::Mode::Copy,
         created_mtime: None,
     };
@@ -150,16 +150,30 @@ fn run_copy(
         let step = reference;
         session.progress.event(Event::StepWarning { step, text });
     };
+    let apart = match step.onto {
+        Onto::Stage => None,
+        Onto::Nothing => Some(session.workspace().new_rootfs()?),
+    };
+    let mut linked = apart.as_deref().map(LinkedCopy::new);
     let mut changes = ChangeSet::builder();
     for part in &parts {
         let request = part.request(&request, step.archives, &archives);
-        let copied = copy::copy(&request, &rootfs, &mut fingerprints, &session.cancel, &warn)?;
+        let copied = match &mut linked {
+            None => copy::copy(&request, &rootfs, &mut fingerprints, &session.cancel, &warn)?,
+            Some(linked) => linked.copy(&request, &mut fingerprints, &session.cancel, &warn)?,
+        };
         for path in copied.removed {
             changes.delete(path);
         }
         for path in copied.written {
             changes.upsert(path);
         }
+    }
+    if let Some(linked) = linked {
+        linked.lay_upon(&rootfs, &mut fingerprints, &session.cancel)?;
+    }
+    if let Some(apart) = apart {
+        session.workspace().remove_in_background(apart);
     }
     note(stage, &rootfs, changes.build(), fingerprints, session)
 }

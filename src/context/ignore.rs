@@ -130,7 +130,7 @@ impl IgnoreFile {
 }
 
 /// One rule, as written.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Rule {
     pattern: Pattern,
     effect: Effect,
@@ -145,7 +145,7 @@ enum Effect {
 }
 
 /// Compiled rules in their order; the last one that hits decides.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct IgnorePatterns {
     rules: Vec<Rule>,
 }
@@ -197,6 +197,17 @@ impl IgnorePatterns {
             patterns.add(rule, index + 1).map_err(|error| (index, error))?;
         }
         Ok(patterns)
+    }
+
+    /// Whether there is no rule at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The rules as written, without blanks around them.
+    pub fn texts(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.text.as_str())
     }
 
     /// Judges the entry at `path`, relative to the root that the rules are about, by the hits of its directory.

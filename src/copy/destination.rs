@@ -73,8 +73,19 @@ impl<'a> Copier<'a> {
         })
     }
 
+    /// Copies every source, in their order.
+    pub(super) fn copy_all(&mut self) -> Result<(), CopyError> {
+        for path in self.request.paths {
+            self.copy_path(path)?;
+        }
+        for file in self.request.files {
+            self.write_inline(file)?;
+        }
+        Ok(())
+    }
+
     /// Copies all that one path or wildcard stands for.
-    pub(super) fn copy_path(&mut self, written: &[u8]) -> Result<(), CopyError> {
+    fn copy_path(&mut self, written: &[u8]) -> Result<(), CopyError> {
         let (matched, remark) = match self.request.parents {
             Parents::Dropped => (self.copy_matches(written, None)?, ""),
             Parents::Kept => (self.copy_with_parents(written)?, " (--parents follows no symlinks)"),
@@ -108,7 +119,7 @@ impl<'a> Copier<'a> {
     }
 
     /// Writes a heredoc.
-    pub(super) fn write_inline(&mut self, file: &InlineFile) -> Result<(), CopyError> {
+    fn write_inline(&mut self, file: &InlineFile) -> Result<(), CopyError> {
         let place = self.place_of_file(&file.name)?;
         let mtime = self.request.created_mtime;
         self.writer.write_inline(&file.content, mtime, place.target())
@@ -125,6 +136,16 @@ impl<'a> Copier<'a> {
             }
         }
         Ok(self.writer.copied.sorted())
+    }
+
+    /// Goes on with an instruction that has made these directories already.
+    pub(super) fn having_made(self, created: BTreeSet<RootfsPath>) -> Self {
+        Self { created, ..self }
+    }
+
+    /// As [`Self::finish`], for an instruction that goes on: with the directories that have no time of their own yet.
+    pub(super) fn finish_apart(self) -> (Copied, BTreeSet<RootfsPath>) {
+        (self.writer.copied.sorted(), self.created)
     }
 
     fn copy_found(&mut self, found: Found, only: Option<&Pattern>) -> Result<Matched, CopyError> {

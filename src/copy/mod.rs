@@ -13,6 +13,7 @@
 
 mod destination;
 mod error;
+mod link;
 mod parents;
 mod source;
 mod tree;
@@ -28,6 +29,7 @@ use crate::rootfs::{Chmod, Rootfs, RootfsPath, Timestamp};
 use crate::snapshot::Fingerprints;
 
 pub use error::CopyError;
+pub use link::LinkedCopy;
 pub use whole::copy_tree;
 pub use workdir::make_workdir;
 
@@ -161,12 +163,7 @@ pub fn copy(
     warn: &dyn Fn(&str),
 ) -> Result<Copied, CopyError> {
     let mut copier = destination::Copier::new(request, rootfs, fingerprints, cancel, warn)?;
-    for path in request.paths {
-        copier.copy_path(path)?;
-    }
-    for file in request.files {
-        copier.write_inline(file)?;
-    }
+    copier.copy_all()?;
     copier.finish()
 }
 

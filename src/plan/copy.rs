@@ -36,6 +36,19 @@ impl Owner {
     }
 }
 
+impl Owner {
+    /// A name that has to be looked up.
+    pub(super) fn name(&self) -> Option<&str> {
+        [Some(&self.user), self.group.as_ref()]
+            .into_iter()
+            .flatten()
+            .find_map(|principal| match principal {
+                Principal::Name(name) => Some(name.as_str()),
+                Principal::Id(_) => None,
+            })
+    }
+}
+
 impl Principal {
     /// An empty part is 0, as in BuildKit (`--chown=1000:`).
     fn parse(text: &str) -> Self {

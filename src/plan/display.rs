@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::{
-    Archives, Base, CopyFrom, CopySource, CopyStep, Mount, MountKind, Ownership, Plan, PlannedStage, PlannedStep,
+    Archives, Base, CopyFrom, CopySource, CopyStep, Mount, MountKind, Onto, Ownership, Plan, PlannedStage, PlannedStep,
     RunStep, Step,
 };
+use crate::copy::Parents;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -143,10 +144,21 @@ impl fmt::Display for CopyStep {
         if let Some(mode) = &self.chmod {
             write!(f, " mode {mode}")?;
         }
+        match self.parents {
+            Parents::Dropped => {}
+            Parents::Kept => write!(f, " with parents")?,
+        }
+        match self.onto {
+            Onto::Stage => {}
+            Onto::Nothing => write!(f, " as a layer of its own")?,
+        }
         match self.archives {
             Archives::Keep => writeln!(f)?,
             Archives::Extract => writeln!(f, " extracting archives")?,
             Archives::ExtractDownloads => writeln!(f, " extracting archives and downloads")?,
+        }
+        for rule in self.exclude.texts() {
+            writeln!(f, "       exclude {rule:?}")?;
         }
         for source in &self.sources {
             match source {

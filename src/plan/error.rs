@@ -1,6 +1,7 @@
 //! What keeps a Dockerfile from becoming a plan.
 
 use super::mount::MountProblem;
+use crate::context::RuleError;
 use crate::diagnostic::Diagnostic;
 use crate::dockerfile::{Excerpt, Exhausted, ExpandError, Hint, ParseProblem};
 use crate::oci::{DigestError, PlatformError, ReferenceError};
@@ -43,6 +44,7 @@ impl PlanError {
     pub(super) fn hinted(problem: PlanProblem, excerpt: &Excerpt) -> Self {
         let hint = match &problem {
             PlanProblem::Mount(mount) => mount.hint(),
+            PlanProblem::LinkOwner { .. } => Some(Hint::Try("give --chown a number, or leave --link out")),
             _ => None,
         };
         Self::at(problem, excerpt.clone()).with_hint(hint)
@@ -204,6 +206,21 @@ pub enum PlanProblem {
     /// A git address that contradicts itself or the flags.
     #[error(transparent)]
     GitAddress(#[from] GitAddressError),
+    /// `--exclude` with something that is no pattern.
+    #[error("--exclude {pattern:?}")]
+    Exclude {
+        /// As written.
+        pattern: String,
+        /// Why.
+        #[source]
+        source: RuleError,
+    },
+    /// `--chown` with a name beside `--link`.
+    #[error("invalid user index: -1: --link copies into an empty root, where {name:?} cannot be looked up")]
+    LinkOwner {
+        /// The user or group.
+        name: String,
+    },
     /// `--chmod` of something else.
     #[error(transparent)]
     Chmod(#[from] ChmodError),

@@ -8,7 +8,8 @@
 
 use std::fmt;
 
-use super::{Archives, CopyFrom, CopySource, ImageKey, NamedTree, RunStep, Step, StepId};
+use super::{Archives, CopyFrom, CopySource, CopyStep, ImageKey, NamedTree, Onto, RunStep, Step, StepId};
+use crate::copy::Parents;
 use crate::oci::{Algorithm, Digest, Digester};
 
 /// Changes whenever the same step is encoded differently, or executed to a different result.
@@ -27,6 +28,13 @@ impl StepId {
         let mut encoder = Encoder::new();
         encoder.text("image");
         encoder.text(&manifest_digest.to_string());
+        Self(encoder.finish())
+    }
+
+    /// Where a copy with `--link` begins, wherever it stands.
+    pub(super) fn of_nothing() -> Self {
+        let mut encoder = Encoder::new();
+        encoder.text("nothing");
         Self(encoder.finish())
     }
 
@@ -123,6 +131,7 @@ impl Step {
                     Archives::Extract => "extract",
                     Archives::ExtractDownloads => "extract-downloads",
                 });
+                encode_copy_flags(&mut encoder, copy);
             }
             Self::Workdir(workdir) => {
                 encoder.text("workdir");
@@ -148,6 +157,22 @@ impl Step {
             CopySource::Path(_) | CopySource::Heredoc { .. } => None,
         };
         copy.sources.iter().filter_map(address).collect()
+    }
+}
+
+/// Flags that most copies do without: each is a word, absent where the flag is.
+fn encode_copy_flags(encoder: &mut Encoder, copy: &CopyStep) {
+    if !copy.exclude.is_empty() {
+        encoder.text("exclude");
+        encoder.list(copy.exclude.texts(), |encoder, rule| encoder.text(rule));
+    }
+    match copy.parents {
+        Parents::Dropped => {}
+        Parents::Kept => encoder.text("parents"),
+    }
+    match copy.onto {
+        Onto::Stage => {}
+        Onto::Nothing => encoder.text("link"),
     }
 }
 
@@ -202,6 +227,7 @@ impl Encoder {
 mod tests {
     use super::super::{CopyStep, WorkdirStep};
     use super::*;
+    use crate::context::IgnorePatterns;
 
     fn run(argv: &[&str], env: &[&str]) -> RunStep {
         let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
@@ -225,6 +251,9 @@ mod tests {
             destination: "/".to_owned(),
             chown: None,
             chmod: None,
+            exclude: IgnorePatterns::default(),
+            parents: Parents::Dropped,
+            onto: Onto::Stage,
             archives: Archives::Keep,
         }
     }

@@ -54,6 +54,8 @@ pub use size::parse_size;
 pub use steps::plan;
 pub use view::{Scope, StageView};
 
+use crate::context::IgnorePatterns;
+use crate::copy::Parents;
 use crate::dockerfile::Excerpt;
 pub use crate::dockerfile::{Network, Security};
 use crate::oci::{Digest, History, ImageConfig, Platform};
@@ -165,7 +167,7 @@ impl PlannedStage {
 /// A step with its identity and what is to be said about it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PlannedStep {
-    /// Its identity; equal steps on equal bases have equal identities.
+    /// Its identity; equal steps on equal bases have equal identities, and copies with `--link` on all bases.
     pub id: StepId,
     /// What to do.
     pub step: Step,
@@ -199,6 +201,15 @@ impl Step {
             Self::Workdir(_) | Self::Metadata => (None, [].iter()),
         };
         copy.into_iter().chain(mounts.filter_map(Mount::reads))
+    }
+
+    /// What its result depends on besides its sources.
+    #[must_use]
+    pub const fn onto(&self) -> Onto {
+        match self {
+            Self::Copy(copy) => copy.onto,
+            Self::Run(_) | Self::Workdir(_) | Self::Metadata => Onto::Stage,
+        }
     }
 
     /// Whether it reads from a tree.
@@ -253,8 +264,23 @@ pub struct CopyStep {
     pub chown: Option<Owner>,
     /// `None` keeps the mode.
     pub chmod: Option<Chmod>,
+    /// What is left out of every directory that is copied.
+    pub exclude: IgnorePatterns,
+    /// What becomes of the directories that lead to a source.
+    pub parents: Parents,
+    /// What the copy is laid upon.
+    pub onto: Onto,
     /// What happens to a source that is an archive.
     pub archives: Archives,
+}
+
+/// What a copy is laid upon.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Onto {
+    /// The files of its stage, whose symlinks lead it.
+    Stage,
+    /// Nothing (`--link`): what it makes is a layer of its own, the same upon every base, merged into the stage after.
+    Nothing,
 }
 
 /// Where a copy or a mount reads from.

@@ -8,8 +8,10 @@ use super::error::PlanProblem;
 use super::mount::{self, Mount, MountKind, Surroundings};
 use super::outline::OutlinedStep;
 use super::{
-    Archives, CopyFrom, CopySource, CopyStep, Outline, RunStep, ScriptFile, Step, WorkdirStep, history, metadata,
+    Archives, CopyFrom, CopySource, CopyStep, Onto, Outline, RunStep, ScriptFile, Step, WorkdirStep, history, metadata,
 };
+use crate::context::IgnorePatterns;
+use crate::copy::Parents;
 use crate::dockerfile::{
     Add, Arg, Command, Copy, Escape, Heredoc, Instruction, Network, Quoting, Run, RunCommand, Security, Source,
     Transfer, Word, Workdir,
@@ -168,10 +170,11 @@ impl StageState {
     }
 
     fn copy(&self, copy: &Copy, outlined: &OutlinedStep, escape: Escape) -> Result<Applied, PlanProblem> {
-        if copy.parents {
-            return Err(unsupported("COPY --parents"));
-        }
-        let transfer = self.transfer("COPY", &copy.transfer, outlined, escape)?;
+        let parents = match copy.parents {
+            true => Parents::Kept,
+            false => Parents::Dropped,
+        };
+        let transfer = self.transfer(("COPY", parents), &copy.transfer, outlined, escape)?;
         for source in &transfer.step.sources {
             if let CopySource::Path(path) = source {
                 let url = redact::userinfo(path).into_owned();
@@ -186,7 +189,7 @@ impl StageState {
     }
 
     fn add(&self, add: &Add, outlined: &OutlinedStep, escape: Escape) -> Result<Applied, PlanProblem> {
-        let mut transfer = self.transfer("ADD", &add.transfer, outlined, escape)?;
+        let mut transfer = self.transfer(("ADD", Parents::Dropped), &add.transfer, outlined, escape)?;
         let checksum = add.checksum.as_ref().map(|word| self.word(word, escape)).transpose()?;
         let checksum = checksum.filter(|text| !text.is_empty());
         if checksum.is_some() {
@@ -205,7 +208,7 @@ impl StageState {
 
     fn transfer(
         &self,
-        keyword: &str,
+        (keyword, parents): (&str, Parents),
         transfer: &Transfer,
         outlined: &OutlinedStep,
         escape: Escape,
@@ -215,24 +218,29 @@ impl StageState {
             None => Ok(String::new()),
         };
         let (chown, chmod) = (optional(&transfer.chown)?, optional(&transfer.chmod)?);
+        let owner = Owner::parse(&chown);
         // BuildKit ignores --link beside --chmod.
-        if transfer.link && chmod.is_empty() {
-            return Err(unsupported(&format!("{keyword} --link")));
-        }
-        if !transfer.exclude.is_empty() {
-            return Err(unsupported(&format!("{keyword} --exclude")));
+        let onto = match transfer.link && chmod.is_empty() {
+            true => Onto::Nothing,
+            false => Onto::Stage,
+        };
+        if let (Onto::Nothing, Some(name)) = (onto, owner.as_ref().and_then(Owner::name)) {
+            return Err(PlanProblem::LinkOwner { name: name.to_owned() });
         }
         let sources = transfer.sources.iter().map(|source| self.source(source, escape));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let written = self.word(&transfer.destination, escape)?;
         Ok(PlannedTransfer {
-            created_by: created_by(keyword, &chown, &chmod, &sources, &written),
+            created_by: created_by((keyword, parents), &chown, &chmod, &sources, &written),
             step: CopyStep {
                 from: outlined.reads.first().cloned().unwrap_or(CopyFrom::Context),
                 sources,
                 destination: destination(&self.cwd(), &written),
-                chown: Owner::parse(&chown),
+                chown: owner,
                 chmod: (!chmod.is_empty()).then(|| Chmod::parse(&chmod)).transpose()?,
+                exclude: exclude(&transfer.exclude)?,
+                parents,
+                onto,
                 archives: Archives::Keep,
             },
         })
@@ -299,8 +307,27 @@ impl PlannedTransfer {
     }
 }
 
-fn created_by(keyword: &str, chown: &str, chmod: &str, sources: &[CopySource], destination: &str) -> String {
+/// The patterns of `--exclude`.
+fn exclude(patterns: &[String]) -> Result<IgnorePatterns, PlanProblem> {
+    let compiled = IgnorePatterns::new(patterns.iter().map(String::as_bytes));
+    compiled.map_err(|(index, source)| PlanProblem::Exclude {
+        pattern: patterns.get(index).cloned().unwrap_or_default(),
+        source,
+    })
+}
+
+fn created_by(
+    (keyword, parents): (&str, Parents),
+    chown: &str,
+    chmod: &str,
+    sources: &[CopySource],
+    destination: &str,
+) -> String {
     let mut words = vec![keyword.to_owned()];
+    match parents {
+        Parents::Kept => words.push("--parents".to_owned()),
+        Parents::Dropped => {}
+    }
     for (flag, value) in [("--chown", chown), ("--chmod", chmod)] {
         if !value.is_empty() {
             words.push(format!("{flag}={value}"));
@@ -345,8 +372,8 @@ fn remote_source(
             Ok(CopySource::Url(UrlSource::parse(path, checksum)?))
         }
         SourceKind::Git => {
-            GitSource::parse(path)?.with_flags(keep_git_dir, checksum.map(str::to_owned))?;
-            Err(unsupported("ADD of a git repository"))
+            let source = GitSource::parse(path)?.with_flags(keep_git_dir, checksum.map(str::to_owned))?;
+            Ok(CopySource::Git(source))
         }
     }
 }

@@ -6,10 +6,12 @@ use super::error::PlanProblem;
 use super::outline::OutlinedStep;
 use super::stage::StageState;
 use super::{
-    Archives, Base, BaseConfigs, CopyFrom, CopySource, CopyStep, ImageUse, NamedTree, Outline, Plan, PlanError,
+    Archives, Base, BaseConfigs, CopyFrom, CopySource, CopyStep, ImageUse, NamedTree, Onto, Outline, Plan, PlanError,
     PlannedStage, PlannedStep, Planning, StageId, Step, StepId,
 };
 use super::{history, needs};
+use crate::context::IgnorePatterns;
+use crate::copy::Parents;
 use crate::dockerfile::{Budget, Excerpt};
 use crate::oci::ImageConfig;
 use crate::redact;
@@ -77,10 +79,16 @@ impl Planner<'_> {
             })?;
             self.check_mounts(id, &step)
                 .map_err(|problem| PlanError::at(problem, outlined.excerpt.clone()))?;
-            last = last.then(&step, step.sources().filter_map(|from| self.last_step_of(from)));
+            let sources = || step.sources().filter_map(|from| self.last_step_of(from));
+            // A layer of its own does not depend on what is below; what follows depends on both.
+            let id = match step.onto() {
+                Onto::Stage => last.then(&step, sources()),
+                Onto::Nothing => StepId::of_nothing().then(&step, sources()),
+            };
+            last = last.then(&step, sources());
             state.config.history.extend(history.clone());
             steps.push(PlannedStep {
-                id: last,
+                id,
                 step,
                 history,
                 text: redact::userinfo(outlined.statement.text.trim_end()).into_owned(),
@@ -156,6 +164,9 @@ fn opening_step(tree: &NamedTree, last: StepId, excerpt: &Excerpt) -> PlannedSte
         destination: "/".to_owned(),
         chown: None,
         chmod: None,
+        exclude: IgnorePatterns::default(),
+        parents: Parents::Dropped,
+        onto: Onto::Stage,
         archives: Archives::Keep,
     });
     PlannedStep {

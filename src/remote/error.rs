@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::GitError;
 use crate::cancel::Cancelled;
 use crate::http::{ClientError, Failure, RequestLine, RootCause};
 use crate::store::StoreError;
@@ -68,6 +69,15 @@ pub enum RemoteError {
         /// What came.
         actual: String,
     },
+    /// A repository gave no files.
+    #[error("fetch the repository {source_name}")]
+    Git {
+        /// Its address, without password.
+        source_name: String,
+        /// Why.
+        #[source]
+        source: Box<GitError>,
+    },
     /// A file of our own cannot be written.
     #[error("{what} {}", path.display())]
     Io {
@@ -107,6 +117,7 @@ impl RemoteError {
         match self {
             Self::Status { request, status, .. } => status_hint(request, *status),
             Self::Transport { request, failure, .. } => failure_hint(request.host(), *failure),
+            Self::Git { source, .. } => source.hint(),
             Self::Redirect { .. } => Some("if that is right, write the address that it leads to".to_owned()),
             Self::Checksum { source_name, .. } => Some(format!(
                 "if {source_name} was meant to change, change --checksum with it"

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::git;
 use super::http;
 use super::kept::KeptDownloads;
 use super::web::Web;
-use super::{RemoteError, UrlSource};
+use super::{GitSource, RemoteError, UrlSource};
 use crate::cancel::Cancel;
 use crate::http::{Backoff, Verification};
 use crate::oci::Digest;
@@ -54,14 +55,14 @@ impl Default for RemoteOptions {
 /// Fetches sources.
 #[derive(Debug)]
 pub struct Remote {
-    web: Web,
+    web: Arc<Web>,
     kept: KeptDownloads,
 }
 
 /// What was fetched.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fetched {
-    /// What identifies the content: the digest of a file.
+    /// What identifies the content: the digest of a file, or the name of a commit.
     pub identity: String,
     /// When it was last changed, if the server says so.
     pub modified: Option<jiff::Timestamp>,
@@ -81,7 +82,7 @@ impl Remote {
     #[must_use]
     pub fn new(options: RemoteOptions, kept: &Path, progress: Arc<dyn Progress>, cancel: Cancel) -> Self {
         Self {
-            web: Web::new(options, progress, cancel),
+            web: Arc::new(Web::new(options, progress, cancel)),
             kept: KeptDownloads::at(kept),
         }
     }
@@ -93,5 +94,14 @@ impl Remote {
     /// [`RemoteError`]; then the file is not there.
     pub fn download(&self, source: &UrlSource, into: &Path) -> Result<Fetched, RemoteError> {
         http::download(&self.web, &self.kept, source, into)
+    }
+
+    /// Writes the files of a commit into the existing, empty directory `into`, all of them whatever
+    /// [`GitSource::subdir`] says: files 0644 or 0755, `.git` only when it is wanted.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; then some files may be there.
+    pub fn check_out(&self, source: &GitSource, into: &Path) -> Result<Fetched, RemoteError> {
+        git::check_out(&self.web, source, into)
     }
 }

@@ -116,6 +116,25 @@ impl GitSource {
         Ok(source)
     }
 
+    /// A submodule: one commit of a repository, with its own submodules.
+    pub(super) fn of_commit(remote: String, commit: &str) -> Self {
+        Self {
+            remote,
+            reference: Some(commit.to_owned()),
+            subdir: None,
+            checksum: None,
+            keep_git_dir: None,
+            submodules: true,
+            mtime: Mtime::default(),
+            fetch_by_commit: false,
+        }
+    }
+
+    /// The repository without password.
+    pub(super) fn shown_remote(&self) -> String {
+        userinfo(&self.remote).into_owned()
+    }
+
     /// The same source with what the flags of ADD say.
     ///
     /// # Errors

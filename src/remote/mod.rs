@@ -12,6 +12,7 @@
 mod address;
 mod error;
 mod fetch;
+mod git;
 mod git_address;
 mod http;
 mod kept;
@@ -20,4 +21,5 @@ mod web;
 pub use address::{AddressError, SourceKind, UrlSource, source_kind};
 pub use error::RemoteError;
 pub use fetch::{Fetched, Remote, RemoteOptions};
+pub use git::GitError;
 pub use git_address::{GitAddressError, GitSource, Mtime};

@@ -20,6 +20,7 @@ use crate::http::retry::{self, Verdict};
 use crate::http::tls::{self, Verification};
 use crate::http::{RequestLine, host_of, redact};
 use crate::progress::{Event, Progress};
+use crate::registry::Timeouts;
 
 /// Connections to servers of any kind.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub(super) struct Ask {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) line: RequestLine,
+    /// Of the request that was answered, after redirects.
+    pub(super) url: Url,
     http: HttpResponse,
 }
 
@@ -83,6 +86,10 @@ impl Web {
             roots: OnceLock::new(),
             clients: Mutex::default(),
         }
+    }
+
+    pub(super) const fn timeouts(&self) -> Timeouts {
+        self.options.timeouts
     }
 
     /// Sends `ask` and follows redirects. Its `Authorization` goes to its own origin and nowhere else.
@@ -159,7 +166,11 @@ impl Web {
             _ => builder,
         };
         match client::wait_for(&self.cancel, move || builder.send())? {
-            Ok(http) => Ok(Answer { line, http }),
+            Ok(http) => Ok(Answer {
+                line,
+                url: url.clone(),
+                http,
+            }),
             Err(error) => Err(RemoteError::transport(line, &error)),
         }
     }
@@ -199,6 +210,10 @@ impl Answer {
 
     pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.http.headers().get(name)?.to_str().ok()
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.http.headers()
     }
 
     /// The length that the server announced.

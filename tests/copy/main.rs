@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
 
+mod link;
 mod metadata;
 mod parents;
 mod placement;
@@ -18,7 +19,9 @@ use std::path::{Path, PathBuf};
 
 use rbuild::cancel::Cancel;
 use rbuild::context::{BuildContext, IgnoreFile, IgnorePatterns};
-use rbuild::copy::{Archives, Copied, CopyError, CopyRequest, InlineFile, Mode, Owner, Parents, Source, copy};
+use rbuild::copy::{
+    Archives, Copied, CopyError, CopyRequest, InlineFile, LinkedCopy, Mode, Owner, Parents, Source, copy,
+};
 use rbuild::rootfs::{Chmod, Rootfs, RootfsPath, Timestamp};
 use rbuild::snapshot::Fingerprints;
 
@@ -182,6 +185,29 @@ impl<'a> Copy<'a> {
     }
 
     fn run_with(self, fingerprints: &mut Fingerprints) -> Result<Copied, CopyError> {
+        let cancel = Cancel::default();
+        self.execute(|request, rootfs, warn| copy(request, rootfs, fingerprints, &cancel, warn))
+    }
+
+    /// As with `--link`.
+    fn link(self, fingerprints: &mut Fingerprints) -> Result<Copied, CopyError> {
+        let apart = self.bench.temp.path().join("apart");
+        let root = Rootfs::create(&apart).unwrap();
+        let cancel = Cancel::default();
+        let copied = self.execute(|request, rootfs, warn| {
+            let mut linked = LinkedCopy::new(&root);
+            let copied = linked.copy(request, fingerprints, &cancel, warn)?;
+            linked.lay_upon(rootfs, fingerprints, &cancel)?;
+            Ok(copied)
+        });
+        fs::remove_dir_all(apart).unwrap();
+        copied
+    }
+
+    fn execute(
+        self,
+        carry_out: impl FnOnce(&CopyRequest<'_>, &Rootfs, &dyn Fn(&str)) -> Result<Copied, CopyError>,
+    ) -> Result<Copied, CopyError> {
         let ignore = self
             .ignore
             .map(|rules| IgnoreFile::parse(".dockerignore", rules.as_bytes()).unwrap());
@@ -203,7 +229,7 @@ impl<'a> Copy<'a> {
         };
         let rootfs = Rootfs::open(&self.bench.rootfs()).unwrap();
         let warn = |text: &str| self.bench.warnings.borrow_mut().push(text.to_owned());
-        copy(&request, &rootfs, fingerprints, &Cancel::default(), &warn)
+        carry_out(&request, &rootfs, &warn)
     }
 }
 

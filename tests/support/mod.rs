@@ -8,6 +8,7 @@
 
 pub(crate) mod bases;
 pub(crate) mod buildah;
+pub(crate) mod git;
 pub(crate) mod imgdiff;
 pub(crate) mod listing;
 pub(crate) mod process;
