@@ -405,6 +405,41 @@ mod tests {
     }
 
     #[test]
+    fn l344_l349_the_examples_of_the_checklist() {
+        for (row, rules, path, expected) in [
+            (344, "ba*\n!bay", "bay", false),
+            (344, "ba*\n!bay", "bar", true),
+            (345, "#x\n # x", "#x", false),
+            (345, " #x", "#x", true),
+            (346, "/foo", "foo", true),
+            (346, "foo/", "foo", true),
+            (346, "./foo", "foo", true),
+            (346, "a/../foo", "foo", true),
+            (346, "/foo", "a/foo", false),
+            (347, "*/x", "a/x", true),
+            (347, "*/x", "x", false),
+            (347, "*/x", "a/b/x", false),
+            (347, "**/x", "x", true),
+            (347, "**/x", "a/b/x", true),
+            (347, "x/**", "x", false),
+            (347, "x/**", "x/a/b", true),
+            (347, "**", "a", true),
+            (347, "**", "a/b/c", true),
+            (348, "dir", "dir/a/b", true),
+            (348, "dir\n!dir/keep", "dir/keep", false),
+            (348, "dir\n!dir/keep", "dir/keep/below", false),
+            (348, "dir\n!dir/keep", "dir/other", true),
+            (349, "foo/x\n!foo", "foo/x", true),
+            (349, "foo/x\n!foo", "foo/y", false),
+            (349, "foo/x\n!foo/*", "foo/x", false),
+        ] {
+            assert_eq!(excluded(&patterns(rules), path), expected, "L{row} {rules:?} {path}");
+        }
+        let kept = visible(&patterns("dir\n!dir/keep"), "dir/keep\ndir/other");
+        assert_eq!(kept.into_iter().collect::<Vec<_>>(), ["/dir", "/dir/keep"]);
+    }
+
+    #[test]
     fn patterns_are_cleaned_as_go_does() {
         for (pattern, expected) in [
             ("a", "a"),
@@ -426,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_rules_name_their_line() {
+    fn l350_malformed_rules_name_their_line() {
         for (text, line, pattern) in [
             ("a\n!\n", 2, "!"),
             ("#\n\n[x\n", 3, "[x"),
@@ -477,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_beside_the_dockerfile_comes_first() {
+    fn l342_the_file_beside_the_dockerfile_comes_first() {
         let temp = tempfile::tempdir().unwrap();
         let context = Rootfs::open(temp.path()).unwrap();
         let dockerfile = temp.path().join("app.Dockerfile");

@@ -6,6 +6,8 @@
 
 mod ignore;
 pub mod pattern;
+#[cfg(test)]
+mod plain;
 
 use std::io;
 use std::path::{Path, PathBuf};

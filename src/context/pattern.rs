@@ -1,7 +1,8 @@
 //! Wildcards: Go's `filepath.Match`, which COPY and ADD use, and its extension by `**` in ignore files.
 //!
 //! A pattern becomes a list of tokens, and matching follows all their positions at once, so that no pattern takes
-//! more than path length times pattern length.
+//! more than path length times pattern length. A large context meets many patterns, nearly all in vain: what every
+//! match begins and ends with is compared first, and `**/name` looks at the last name only.
 
 /// A pattern that does not follow the grammar: a class without end, empty or with a bad range, or a trailing backslash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +35,26 @@ enum Token {
     DeepInside,
 }
 
+impl Token {
+    /// Whether the unit may stand where the token does.
+    fn takes(&self, unit: Unit) -> bool {
+        match self {
+            Self::Unit(literal) => *literal == unit,
+            Self::One | Self::Star => unit != SLASH,
+            Self::Class { negated, ranges } => {
+                ranges.iter().any(|(low, high)| (*low..=*high).contains(&unit)) != *negated
+            }
+            Self::Rest | Self::DeepInside => true,
+            // It consumes nothing itself; entering it entered what it stands for.
+            Self::Deep => false,
+        }
+    }
+
+    fn may_match_slash(&self) -> bool {
+        self.takes(SLASH) || matches!(self, Self::Deep)
+    }
+}
+
 /// A compiled pattern. Matches whole paths, never parts of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pattern {
@@ -42,7 +63,24 @@ pub struct Pattern {
     prefix: Vec<u8>,
     /// What every match ends with.
     suffix: Vec<u8>,
+    matching: Matching,
 }
+
+/// How a path that begins and ends right is compared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Matching {
+    /// There is but one such path.
+    Literal,
+    /// By its last name: `**/` and something that no slash can be in.
+    Name(Box<Pattern>),
+    /// With a bit for each position; for each, those that are reached from it without a unit, itself included.
+    Bits(Vec<Positions>),
+    /// With a list of positions, since there are more of them than bits.
+    List,
+}
+
+/// A set of positions between tokens.
+type Positions = u128;
 
 impl Pattern {
     /// Compiles a pattern of COPY or ADD: `*`, `?`, `[a-z]`, `[^a]`, and backslash before a literal.
@@ -67,16 +105,24 @@ impl Pattern {
         if !path.starts_with(&self.prefix) || !path.ends_with(&self.suffix) {
             return false;
         }
-        if self.is_literal() {
-            return path == self.prefix;
+        match &self.matching {
+            Matching::Literal => path == self.prefix,
+            Matching::Name(pattern) => {
+                let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+                pattern.matches(&path[start..])
+            }
+            Matching::Bits(reached) => match path.is_ascii() {
+                true => self.run_bits(reached, path.iter().copied().map(Unit::from)),
+                false => self.run_bits(reached, units(path)),
+            },
+            Matching::List => self.run(path),
         }
-        self.run(path)
     }
 
     /// Whether the pattern matches one path only.
     #[must_use]
     pub fn is_literal(&self) -> bool {
-        self.tokens.iter().all(|token| matches!(token, Token::Unit(_)))
+        self.matching == Matching::Literal
     }
 
     /// Whether a path below the directory `dir` might match. Never wrong with no.
@@ -122,11 +168,61 @@ impl Pattern {
         let prefix = to_bytes(&literals(&mut tokens.iter()));
         let mut suffix = literals(&mut tokens.iter().rev());
         suffix.reverse();
-        Self {
+        let mut pattern = Self {
             prefix,
             suffix: to_bytes(&suffix),
             tokens,
+            matching: Matching::List,
+        };
+        pattern.matching = pattern.choose_matching();
+        pattern
+    }
+
+    fn choose_matching(&self) -> Matching {
+        if self.tokens.iter().all(|token| matches!(token, Token::Unit(_))) {
+            return Matching::Literal;
         }
+        if let [Token::Deep, Token::DeepInside, name @ ..] = &self.tokens[..]
+            && !name.iter().any(Token::may_match_slash)
+        {
+            return Matching::Name(Box::new(Self::from_tokens(name.to_vec())));
+        }
+        // The position behind the last token needs a bit too.
+        if self.tokens.len() >= Positions::BITS as usize {
+            return Matching::List;
+        }
+        let reached = (0..=self.tokens.len()).map(|at| {
+            let mut positions = vec![false; self.tokens.len() + 1];
+            self.enter(&mut positions, at);
+            let bits = positions.iter().enumerate();
+            bits.fold(0, |set, (at, reached)| set | Positions::from(*reached) << at)
+        });
+        Matching::Bits(reached.collect())
+    }
+
+    /// Follows every position that the tokens can be at, as a set of bits.
+    fn run_bits(&self, reached: &[Positions], path: impl Iterator<Item = Unit>) -> bool {
+        let mut now = reached[0];
+        for unit in path {
+            let mut next = 0;
+            let mut left = now;
+            while left != 0 {
+                let at = left.trailing_zeros() as usize;
+                left &= left - 1;
+                match self.tokens.get(at) {
+                    Some(Token::DeepInside) if unit == SLASH => next |= 1 << at | reached[at + 1],
+                    Some(Token::DeepInside) => next |= 1 << at,
+                    Some(Token::Star | Token::Rest) if self.tokens[at].takes(unit) => next |= reached[at],
+                    Some(token) if token.takes(unit) => next |= reached[at + 1],
+                    _ => {}
+                }
+            }
+            if next == 0 {
+                return false;
+            }
+            now = next;
+        }
+        now >> self.tokens.len() & 1 == 1
     }
 
     /// Follows every position that the tokens can be at.
@@ -143,23 +239,15 @@ impl Pattern {
                 }
                 alive = true;
                 match token {
-                    Token::Unit(literal) if *literal == unit => self.enter(&mut next, at + 1),
-                    Token::One if unit != SLASH => self.enter(&mut next, at + 1),
-                    Token::Star if unit != SLASH => self.enter(&mut next, at),
-                    Token::Class { negated, ranges } => {
-                        if ranges.iter().any(|(low, high)| (*low..=*high).contains(&unit)) != *negated {
-                            self.enter(&mut next, at + 1);
-                        }
-                    }
-                    Token::Rest => self.enter(&mut next, at),
                     Token::DeepInside => {
                         next[at] = true;
                         if unit == SLASH {
                             self.enter(&mut next, at + 1);
                         }
                     }
-                    // `Deep` consumes nothing itself; entering it entered what it stands for.
-                    Token::Unit(_) | Token::One | Token::Star | Token::Deep => {}
+                    Token::Star | Token::Rest if token.takes(unit) => self.enter(&mut next, at),
+                    _ if token.takes(unit) => self.enter(&mut next, at + 1),
+                    _ => {}
                 }
             }
             if !alive {
