@@ -11,6 +11,7 @@ use super::write::{Entry, Keep, Policy, Sockets, Target, Writer};
 use super::{Archives, Copied, CopyError, CopyRequest, Extraction, InlineFile, Mode, Owner, Parents, Source};
 use crate::cancel::Cancel;
 use crate::context::pattern::Pattern;
+use crate::context::{IgnoreFile, RuleName};
 use crate::rootfs::{Kind, Missing, NewDir, Obstacle, Place, Resolved, Rootfs, RootfsError, RootfsPath};
 use crate::snapshot::Fingerprints;
 
@@ -86,17 +87,28 @@ impl<'a> Copier<'a> {
 
     /// Copies all that one path or wildcard stands for.
     fn copy_path(&mut self, written: &[u8]) -> Result<(), CopyError> {
-        let (matched, remark) = match self.request.parents {
-            Parents::Dropped => (self.copy_matches(written, None)?, ""),
-            Parents::Kept => (self.copy_with_parents(written)?, " (--parents follows no symlinks)"),
+        let matched = match self.request.parents {
+            Parents::Dropped => self.copy_matches(written, None)?,
+            Parents::Kept => self.copy_with_parents(written)?,
         };
         if matched == Matched::Nothing {
+            let remark = self.why_nothing(written)?;
             let written = String::from_utf8_lossy(written);
             (self.writer.warn)(&format!(
                 "{written:?} matches nothing{remark}, so nothing is copied for it"
             ));
         }
         Ok(())
+    }
+
+    /// What may surprise about a wildcard that finds nothing.
+    fn why_nothing(&self, written: &[u8]) -> Result<String, CopyError> {
+        if self.request.parents == Parents::Kept {
+            return Ok(" (--parents follows no symlinks)".to_owned());
+        }
+        let hider = self.request.source.hider(written)?;
+        let name = |(file, rule): (&IgnoreFile, RuleName)| format!(" that {} leaves ({rule})", file.name);
+        Ok(hider.map(name).unwrap_or_default())
     }
 
     fn copy_with_parents(&mut self, written: &[u8]) -> Result<Matched, CopyError> {

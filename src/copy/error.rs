@@ -22,7 +22,7 @@ pub enum CopyError {
         /// Some of what is there instead, in the deepest directory of the path that exists.
         present: Vec<String>,
     },
-    /// The source exists and the ignore file hides it; or it hides all that a wildcard matches.
+    /// The source exists and the ignore file hides it.
     #[error("{source_path:?}: not found in {tree}: excluded by {ignore_file}, {rule}")]
     Ignored {
         /// As written.

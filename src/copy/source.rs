@@ -88,7 +88,7 @@ impl<'a> Source<'a> {
             pattern: String::from_utf8_lossy(written).into_owned(),
             source,
         })?;
-        self.matches(&path, &base, &pattern)
+        self.matches(&base, &pattern)
     }
 
     /// Finds the object of a candidate, symlinks followed, its last component too. A dangling symlink among the
@@ -143,7 +143,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    fn matches(&self, written: &RootfsPath, base: &RootfsPath, pattern: &Pattern) -> Result<Vec<Candidate>, CopyError> {
+    fn matches(&self, base: &RootfsPath, pattern: &Pattern) -> Result<Vec<Candidate>, CopyError> {
         let base = match self.rootfs().canonicalize(base) {
             Ok(base) => base,
             Err(error) if is_absent(&error) => return Ok(Vec::new()),
@@ -152,32 +152,30 @@ impl<'a> Source<'a> {
         let Some((_, Object::Directory(dir))) = self.object(&base)? else {
             return Ok(Vec::new());
         };
-        let search = |patterns: Option<&'a IgnorePatterns>| {
-            let mut search = Search {
-                base: &base,
-                pattern,
-                patterns,
-                found: Vec::new(),
-            };
-            let hits = patterns
-                .map(|patterns| patterns.judge_path(&base).hits)
-                .unwrap_or_default();
-            search.visit(&dir, &RootfsPath::root(), &hits)?;
-            Ok::<_, CopyError>(search.found)
+        let mut search = Search {
+            base: &base,
+            pattern,
+            patterns: self.patterns(),
+            found: Vec::new(),
         };
-        let found = search(self.patterns())?;
-        if let (true, Some(patterns)) = (found.is_empty(), self.patterns()) {
-            // Copying nothing is fine if there is nothing. If all there is was excluded, that is no intention.
-            let hidden = search(None)?.into_iter().next();
-            if let Some(rule) = hidden.and_then(|path| patterns.culprit(&patterns.judge_path(&path))) {
-                return Err(self.ignored(written, rule));
-            }
-        }
+        let hits = search.patterns.map(|patterns| patterns.judge_path(&base).hits);
+        search.visit(&dir, &RootfsPath::root(), &hits.unwrap_or_default())?;
         let candidate = |path| Candidate {
             path,
             origin: Origin::Matched,
         };
-        Ok(found.into_iter().map(candidate).collect())
+        Ok(search.found.into_iter().map(candidate).collect())
+    }
+
+    /// For a wildcard that finds nothing: the ignore file and its rule that hide what it would match.
+    pub(super) fn hider(&self, written: &[u8]) -> Result<Option<(&'a IgnoreFile, RuleName)>, CopyError> {
+        let Some(file) = self.ignore() else {
+            return Ok(None);
+        };
+        let all = Self::Tree(self.rootfs()).candidates(written)?;
+        let judged = all.first().map(|candidate| file.patterns.judge_path(&candidate.path));
+        let rule = judged.and_then(|judgement| file.patterns.culprit(&judgement));
+        Ok(rule.map(|rule| (file, rule)))
     }
 
     /// What is at the canonical `path`.
