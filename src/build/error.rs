@@ -3,16 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::layouts::LayoutError;
 use super::upload::UploadError;
 use crate::cancel::Cancelled;
 use crate::check::{OptionsError, Violation};
 use crate::copy::CopyError;
 use crate::diagnostic::{self, Diagnostic};
-use crate::dockerfile::{Excerpt, ParseError};
+use crate::dockerfile::{Excerpt, Hint, ParseError};
 use crate::image::ImageError;
 use crate::layer::{ApplyError, LevelError, WriteError};
 use crate::oci::{ConfigError, DiffId, Digest, Reference};
-use crate::plan::PlanError;
+use crate::plan::{ImageSource, LayoutImage, PlanError};
 use crate::registry::RegistryError;
 use crate::remote::RemoteError;
 use crate::rootfs::RootfsError;
@@ -59,15 +60,26 @@ pub enum Problem {
     Resolve {
         /// The image.
         reference: Reference,
+        /// What to try.
+        hint: Option<Hint>,
         /// Why.
         #[source]
         source: RegistryError,
+    },
+    /// A base image cannot be had from a layout.
+    #[error("read {image}")]
+    Layout {
+        /// The image.
+        image: LayoutImage,
+        /// Why.
+        #[source]
+        source: LayoutError,
     },
     /// A base image's config cannot be built upon.
     #[error("the image {reference} cannot be built upon")]
     BaseConfig {
         /// The image.
-        reference: Reference,
+        reference: ImageSource,
         /// Why.
         #[source]
         source: ConfigError,
@@ -76,7 +88,7 @@ pub enum Problem {
     #[error("unpack layer {layer} of {reference}")]
     Unpack {
         /// The image.
-        reference: Reference,
+        reference: ImageSource,
         /// Digest of the layer's blob.
         layer: Digest,
         /// Why.
@@ -87,7 +99,7 @@ pub enum Problem {
     #[error("fetch layer {layer} of {reference}")]
     FetchLayer {
         /// The image.
-        reference: Reference,
+        reference: ImageSource,
         /// Digest of the layer's blob.
         layer: Digest,
         /// Why.
@@ -98,7 +110,7 @@ pub enum Problem {
     #[error("layer {layer} of {reference} unpacks to {actual}, but the image's config says {expected}")]
     DiffId {
         /// The image.
-        reference: Reference,
+        reference: ImageSource,
         /// Digest of the layer's blob.
         layer: Digest,
         /// In the config.
@@ -361,10 +373,13 @@ impl Diagnostic for BuildError {
             Problem::Plan(error) => error.hint.iter().map(ToString::to_string).collect(),
             Problem::CheckOptions(error) => error.hints(),
             Problem::Violation(error) => error.hints(),
-            Problem::Resolve { source, .. }
-            | Problem::Destination { source, .. }
-            | Problem::Manifest { source, .. }
-            | Problem::Client(source) => source.hint().into_iter().collect(),
+            Problem::Resolve { hint, source, .. } => {
+                let similar = hint.iter().map(ToString::to_string);
+                similar.chain(source.hint()).collect()
+            }
+            Problem::Destination { source, .. } | Problem::Manifest { source, .. } | Problem::Client(source) => {
+                source.hint().into_iter().collect()
+            }
             Problem::Upload(error) => error.source.hint().into_iter().collect(),
             Problem::Run(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Problem::Remote(error) => error.hint().into_iter().collect(),

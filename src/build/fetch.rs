@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::layouts;
 use super::pool::Pool;
-use crate::oci::{Descriptor, Digest, Reference};
+use crate::oci::{Descriptor, Digest};
+use crate::plan::ImageSource;
 use crate::registry::Client;
 use crate::store::{Blobs, Incoming, StoreError};
 
@@ -34,7 +36,7 @@ impl Fetcher {
     }
 
     /// Begins to download `layer` of `image` unless that has begun before. Does not wait.
-    pub(crate) fn fetch(&self, image: &Reference, layer: &Descriptor) -> Result<Incoming, StoreError> {
+    pub(crate) fn fetch(&self, image: &ImageSource, layer: &Descriptor) -> Result<Incoming, StoreError> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(incoming) = started.get(&layer.digest) {
             return Ok(incoming.clone());
@@ -44,7 +46,10 @@ impl Fetcher {
         let (client, image) = (self.client.clone(), image.clone());
         self.pool.submit(move || {
             // Whoever reads or waits for the blob is told how it ended.
-            let _ = client.download(&image, writer);
+            match &image {
+                ImageSource::Registry(reference) => drop(client.download(reference, writer)),
+                ImageSource::Layout(layout) => layouts::copy_layer(layout, writer),
+            }
         });
         Ok(incoming)
     }

@@ -5,35 +5,57 @@ use std::sync::Arc;
 
 use super::error::{BuildError, Problem};
 use super::fetch::Fetcher;
+use super::layouts;
 use crate::cancel::Cancel;
 use crate::layer::{Applier, LayerKind, Limits};
-use crate::oci::{DiffId, MediaTypeExt as _};
+use crate::oci::{DiffId, ImageConfig, Manifest, MediaTypeExt as _, Raw};
 use crate::plan::{BaseConfig, BaseConfigs, ImageKey, ImageNeed, ImageSource};
 use crate::progress::{Event, Progress};
-use crate::registry::{Client, ResolvedImage};
+use crate::registry::Client;
 use crate::rootfs::Rootfs;
 use crate::snapshot::Fingerprints;
 
+/// An image to build upon or to copy from.
+#[derive(Debug)]
+pub(crate) struct BaseImage {
+    /// Where its layers are.
+    pub(crate) source: ImageSource,
+    /// The platform's manifest, byte for byte.
+    pub(crate) manifest: Raw<Manifest>,
+    /// The image config.
+    pub(crate) config: ImageConfig,
+}
+
 /// The images a build needs, by name and platform.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Images {
-    resolved: BTreeMap<ImageKey, Arc<ResolvedImage>>,
+    client: Client,
+    progress: Arc<dyn Progress>,
+    resolved: BTreeMap<ImageKey, Arc<BaseImage>>,
     configs: BaseConfigs,
 }
 
 impl Images {
+    /// None yet.
+    pub(crate) fn new(client: Client, progress: Arc<dyn Progress>) -> Self {
+        Self {
+            client,
+            progress,
+            resolved: BTreeMap::new(),
+            configs: BaseConfigs::new(),
+        }
+    }
+
     /// Resolves those of `needs` that are not known yet, all at once.
-    pub(crate) fn resolve(&mut self, needs: &[ImageNeed], client: &Client) -> Result<(), BuildError> {
+    pub(crate) fn resolve(&mut self, needs: &[ImageNeed]) -> Result<(), BuildError> {
         let mut missing: BTreeMap<&ImageKey, &ImageNeed> = BTreeMap::new();
         for need in needs.iter().filter(|need| !self.resolved.contains_key(&need.image)) {
             missing.entry(&need.image).or_insert(need);
         }
+        let (client, progress) = (&self.client, &*self.progress);
         let answers: Vec<_> = std::thread::scope(|scope| {
-            let ask = |need: &&ImageNeed| {
-                let image = need.image.clone();
-                scope.spawn(move || resolve(&image, client))
-            };
-            let asked: Vec<_> = missing.values().map(ask).collect();
+            let ask = |need| scope.spawn(move || resolve(need, client, progress));
+            let asked: Vec<_> = missing.values().copied().map(ask).collect();
             asked.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
         });
         for (need, answer) in missing.into_values().zip(answers) {
@@ -45,14 +67,14 @@ impl Images {
         Ok(())
     }
 
-    fn add(&mut self, key: &ImageKey, image: ResolvedImage) -> Result<(), BuildError> {
+    fn add(&mut self, key: &ImageKey, image: BaseImage) -> Result<(), BuildError> {
         let layers = image.manifest.value().layers.len();
         let config = image
             .config
             .clone()
             .into_base(layers)
             .map_err(|source| Problem::BaseConfig {
-                reference: image.reference.clone(),
+                reference: image.source.clone(),
                 source,
             })?;
         self.configs.insert(
@@ -75,39 +97,50 @@ impl Images {
     ///
     /// # Panics
     /// When it was not; planning asks for every image that a stage names.
-    pub(crate) fn get(&self, key: &ImageKey) -> &Arc<ResolvedImage> {
+    pub(crate) fn get(&self, key: &ImageKey) -> &Arc<BaseImage> {
         self.resolved
             .get(key)
             .expect("planning resolved every image that a stage needs")
     }
 }
 
-fn resolve(image: &ImageKey, client: &Client) -> Result<ResolvedImage, BuildError> {
+fn resolve(need: &ImageNeed, client: &Client, progress: &dyn Progress) -> Result<BaseImage, BuildError> {
+    let image = &need.image;
     match &image.source {
-        ImageSource::Registry(reference) => client.resolve(reference, &image.platform).map_err(|source| {
-            BuildError::new(Problem::Resolve {
+        ImageSource::Registry(reference) => {
+            let resolved = client.resolve(reference, &image.platform);
+            let resolved = resolved.map_err(|source| Problem::Resolve {
                 reference: reference.clone(),
+                hint: need.hint.clone(),
                 source,
+            })?;
+            Ok(BaseImage {
+                source: image.source.clone(),
+                manifest: resolved.manifest,
+                config: resolved.config,
             })
-        }),
-        ImageSource::Layout(layout) => Err(BuildError::new(Problem::UnsupportedContext {
-            name: layout.path.display().to_string(),
-            value: layout.to_string(),
-        })),
+        }
+        ImageSource::Layout(layout) => {
+            let resolved = layouts::resolve(layout, &image.platform, progress);
+            Ok(resolved.map_err(|source| Problem::Layout {
+                image: layout.clone(),
+                source,
+            })?)
+        }
     }
 }
 
 /// Starts the downloads of all layers of `image`; they arrive in the order in which they are applied.
-pub(crate) fn prefetch(image: &ResolvedImage, fetcher: &Fetcher) -> Result<(), BuildError> {
+pub(crate) fn prefetch(image: &BaseImage, fetcher: &Fetcher) -> Result<(), BuildError> {
     for layer in &image.manifest.value().layers {
-        fetcher.fetch(&image.reference, layer)?;
+        fetcher.fetch(&image.source, layer)?;
     }
     Ok(())
 }
 
 /// Unpacks the layers of `image` into the empty `rootfs`, bottom first, while they still arrive.
 pub(crate) fn unpack(
-    image: &ResolvedImage,
+    image: &BaseImage,
     rootfs: &Rootfs,
     fetcher: &Fetcher,
     fingerprints: &mut Fingerprints,
@@ -127,11 +160,11 @@ pub(crate) fn unpack(
             }
             .into());
         }
-        let incoming = fetcher.fetch(&image.reference, layer)?;
+        let incoming = fetcher.fetch(&image.source, layer)?;
         let applied = Applier::new(rootfs, Limits::default(), fingerprints, &warn, cancel)
             .apply(incoming.reader(), LayerKind::of(layer))
             .map_err(|source| Problem::Unpack {
-                reference: image.reference.clone(),
+                reference: image.source.clone(),
                 layer: layer.digest,
                 source,
             })?;
@@ -141,7 +174,7 @@ pub(crate) fn unpack(
 }
 
 fn check_diff_id(
-    image: &ResolvedImage,
+    image: &BaseImage,
     layer: crate::oci::Digest,
     expected: DiffId,
     actual: DiffId,
@@ -150,7 +183,7 @@ fn check_diff_id(
         return Ok(());
     }
     Err(Problem::DiffId {
-        reference: image.reference.clone(),
+        reference: image.source.clone(),
         layer,
         expected,
         actual,

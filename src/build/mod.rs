@@ -19,6 +19,7 @@ mod fetch;
 mod finished;
 mod images;
 mod layer_job;
+mod layouts;
 mod pool;
 mod process;
 pub mod request;
@@ -40,6 +41,7 @@ pub use error::{BuildError, Problem};
 use fetch::Fetcher;
 use finished::Finished;
 use images::Images;
+pub use layouts::LayoutError;
 use request::{BuildRequest, LayerCompression};
 use session::{LayerJobs, Layering, Session};
 use sources::RemoteSources;
@@ -82,9 +84,9 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     epoch::settle(&mut outline)?;
     let client = connect::client(&request.registry, progress, cancel)?;
     check_destinations(request, &client)?;
-    let mut images = Images::default();
-    images.resolve(outline.images(), &client)?;
-    let plan = make_plan(&outline, &mut images, &client)?;
+    let mut images = Images::new(client.clone(), Arc::clone(progress));
+    images.resolve(outline.images())?;
+    let plan = make_plan(&outline, &mut images)?;
     let session = open_session(request, plan, images, client.clone(), progress, cancel)?;
     let checked = checks.of_stages(&dockerfile, &outline, &session);
     match checked.and_then(|()| build_and_export(request, &session, &client)) {
@@ -122,12 +124,12 @@ fn check_destinations(request: &BuildRequest, client: &Client) -> Result<(), Bui
 }
 
 /// Plans, and fetches the configs of images that only ONBUILD triggers name, until nothing is open.
-fn make_plan(outline: &plan::Outline, images: &mut Images, client: &Client) -> Result<Plan, BuildError> {
+fn make_plan(outline: &plan::Outline, images: &mut Images) -> Result<Plan, BuildError> {
     loop {
         match plan::plan(outline, images.configs())? {
-            Planning::Needs(needs) => images.resolve(&needs, client)?,
+            Planning::Needs(needs) => images.resolve(&needs)?,
             Planning::Ready(plan) => {
-                images.resolve(&plan.images, client)?;
+                images.resolve(&plan.images)?;
                 return Ok(plan);
             }
         }

@@ -9,8 +9,8 @@ use super::error::{BuildError, Problem};
 use super::images;
 use super::layer_job::{LayerJob, LayerTask, Reading};
 use super::session::Session;
-use crate::oci::{Descriptor, History, ManifestFormat, Reference};
-use crate::plan::{Base, PlannedStage, StageId};
+use crate::oci::{Descriptor, History, ManifestFormat};
+use crate::plan::{Base, ImageSource, PlannedStage, StageId};
 use crate::progress::Event;
 use crate::rootfs::Rootfs;
 use crate::snapshot::{ChangeSet, Fingerprints, Index};
@@ -37,7 +37,7 @@ pub(crate) struct Lineage {
     /// What the steps of the whole FROM chain added, in order.
     pub(crate) additions: Vec<Addition>,
     /// The layers of the base image at the end of the FROM chain.
-    pub(crate) base_layers: Vec<(Reference, Descriptor)>,
+    pub(crate) base_layers: Vec<(ImageSource, Descriptor)>,
     /// The history of that base image.
     pub(crate) base_history: Vec<History>,
     /// The family of that base image's manifest.
@@ -233,7 +233,7 @@ impl Lineage {
                 let layers = image.manifest.value().layers.iter();
                 Self {
                     additions: Vec::new(),
-                    base_layers: layers.map(|layer| (image.reference.clone(), layer.clone())).collect(),
+                    base_layers: layers.map(|layer| (image.source.clone(), layer.clone())).collect(),
                     base_history: session.images.configs()[key.as_ref()].config.history.clone(),
                     base_format: Some(image.manifest.value().format()),
                 }

@@ -7,6 +7,7 @@ use super::fetch::Fetcher;
 use super::pool::Pool;
 use crate::cancel::Cancel;
 use crate::oci::{Descriptor, Digest, Reference};
+use crate::plan::ImageSource;
 use crate::registry::{Client, RegistryError};
 use crate::store::{Blob, Cause};
 
@@ -22,7 +23,7 @@ pub(crate) enum Source {
     /// base's repository, its bytes are not even downloaded.
     Base {
         /// The base image.
-        image: Reference,
+        image: ImageSource,
         /// Its layer.
         layer: Descriptor,
     },
@@ -154,7 +155,7 @@ impl Shared {
     ) -> Result<(), UploadError> {
         let (descriptor, base) = match source {
             Source::Local(blob) => (blob.descriptor(), None),
-            Source::Base { image, layer } => (layer, Some(image)),
+            Source::Base { image, layer } => (layer, image.reference()),
         };
         let digest = descriptor.digest;
         let same_registry = |reference: &&Reference| reference.registry() == destination.registry();

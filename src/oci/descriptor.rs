@@ -72,6 +72,18 @@ impl Descriptor {
             unknown: BTreeMap::new(),
         }
     }
+
+    /// Whether this is an image's config. Old images have configs of no particular type.
+    #[must_use]
+    pub fn is_image_config(&self) -> bool {
+        let media_type = self.media_type.to_string();
+        let known = [ManifestFormat::Oci, ManifestFormat::Docker].map(|format| format.config_type().to_string());
+        known.contains(&media_type)
+            || matches!(
+                media_type.as_str(),
+                "application/octet-stream" | "application/json" | ""
+            )
+    }
 }
 
 /// How a layer's tar is compressed.

@@ -4,6 +4,7 @@
 //! was received keeps its raw form ([`Raw`]) and is never serialised again to learn its identity.
 
 mod annotations;
+mod choice;
 mod config;
 mod descriptor;
 mod digest;
@@ -12,6 +13,7 @@ mod platform;
 mod reference;
 
 pub use annotations::{Annotated, AnnotationError, Annotations, Notes};
+pub use choice::rank;
 pub use config::{ConfigError, ContainerConfig, HealthCheck, History, ImageConfig, RootFs};
 pub use descriptor::{Compression, Descriptor, LayerFormat, MediaTypeExt};
 pub use digest::{Algorithm, ChainId, DiffId, Digest, DigestError, Digester, ImageId};

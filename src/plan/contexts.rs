@@ -281,7 +281,7 @@ fn is_reserved(name: &str) -> bool {
 }
 
 /// The reference as people write it: Docker Hub and `:latest` left out.
-fn familiar(reference: &Reference) -> String {
+pub(super) fn familiar(reference: &Reference) -> String {
     let full = reference.name();
     let name = full.strip_prefix("docker.io/").unwrap_or(&full);
     let mut name = name.strip_prefix("library/").unwrap_or(name).to_owned();

@@ -17,6 +17,8 @@ mod display;
 mod environment;
 mod epoch;
 mod error;
+#[cfg(test)]
+mod from_tests;
 mod history;
 mod identity;
 mod metadata;

@@ -1,5 +1,6 @@
 //! What names and numbers of stages mean.
 
+use super::contexts::familiar;
 use super::error::PlanProblem;
 use super::outline::ImageKey;
 use super::{ContextSource, CopyFrom, NamedTree, PlanError, PlanOptions, StageId};
@@ -128,12 +129,26 @@ impl StageNames {
             .unwrap_or_else(|| "default".to_owned())
     }
 
+    /// The stage or the context that an image may have been meant to be: names without a registry look alike.
+    pub(super) fn closest_to_image(&self, image: &ImageKey, options: &PlanOptions) -> Option<Hint> {
+        let name = familiar(image.source.reference()?);
+        (!name.contains(['/', ':', '@'])).then(|| self.closest(&name, options))?
+    }
+
     /// The stage or the context that `name` may have been meant to be.
     pub(super) fn closest(&self, name: &str, options: &PlanOptions) -> Option<Hint> {
-        match self.last(name) {
+        match self.last(name).and_then(|id| self.get(id)) {
+            Some(same) if same == name => Some(Hint::Try(
+                "the stage of that name is further down in the file, and FROM can only name an earlier one",
+            )),
             // Only the case is wrong, and only FROM minds it.
-            Some(_) => Some(Hint::DidYouMean(name.to_lowercase())),
-            None => closest(name, self.all().chain(options.contexts.names())),
+            Some(same) => Some(Hint::DidYouMean(same.to_owned())),
+            None => {
+                let mut contexts = options.contexts.names();
+                let same = contexts.find(|context| context.eq_ignore_ascii_case(name));
+                let same = same.map(|context| Hint::DidYouMean(context.to_owned()));
+                same.or_else(|| closest(name, self.all().chain(options.contexts.names())))
+            }
         }
     }
 

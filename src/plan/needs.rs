@@ -87,6 +87,7 @@ fn needed_images(outline: &Outline, stages: &BTreeMap<StageId, Vec<OutlinedStep>
                 image: image.clone(),
                 purpose,
                 excerpt: excerpt.clone(),
+                hint: outline.names.closest_to_image(image, &outline.options),
             });
         }
     };

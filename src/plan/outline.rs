@@ -9,7 +9,7 @@ use super::error::PlanProblem;
 use super::names::StageNames;
 use super::needs::{self, Needs};
 use super::{BaseConfigs, ContextSource, CopyFrom, ImageSource, NamedTree, PlanError, PlanOptions, StageId};
-use crate::dockerfile::{Copy, Dockerfile, Escape, Excerpt, Instruction, Mount, StageSource, Statement, Word};
+use crate::dockerfile::{Copy, Dockerfile, Escape, Excerpt, Hint, Instruction, Mount, StageSource, Statement, Word};
 use crate::oci::{Platform, Reference};
 
 /// An image for a platform.
@@ -36,6 +36,8 @@ pub struct ImageNeed {
     pub purpose: ImageUse,
     /// The first instruction that needs it.
     pub excerpt: Excerpt,
+    /// What to try if there is no such image: it may have been meant to be a stage or a context.
+    pub hint: Option<Hint>,
 }
 
 /// What an image is needed for.

@@ -15,7 +15,7 @@ use crate::diagnostic::render;
 use crate::dockerfile::parse;
 
 /// Plans with a config for every image; `base` has the environment the rows speak of.
-fn plan_with(text: &str, options: &PlanOptions) -> Result<Plan, String> {
+pub(super) fn plan_with(text: &str, options: &PlanOptions) -> Result<Plan, String> {
     let file = parse("Dockerfile", text.as_bytes()).map_err(|error| render(&error))?;
     let outline = outline(&file, options).map_err(|error| render(&error))?;
     let mut configs = BaseConfigs::new();
@@ -53,7 +53,7 @@ fn base_config(image: &ImageKey) -> BaseConfig {
     }
 }
 
-fn options(build_args: &[(&str, &str)]) -> PlanOptions {
+pub(super) fn options(build_args: &[(&str, &str)]) -> PlanOptions {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     PlanOptions {
         build_args: build_args.iter().map(owned).collect(),
@@ -63,11 +63,11 @@ fn options(build_args: &[(&str, &str)]) -> PlanOptions {
     }
 }
 
-fn plan_of(text: &str) -> Plan {
+pub(super) fn plan_of(text: &str) -> Plan {
     plan_with(text, &options(&[])).unwrap()
 }
 
-fn target(plan: &Plan) -> &PlannedStage {
+pub(super) fn target(plan: &Plan) -> &PlannedStage {
     plan.stage(plan.target).unwrap()
 }
 
@@ -551,143 +551,6 @@ fn steps_after_expansion() {
     assert_eq!(target(&plan_of("FROM a\nWORKDIR /")).steps[0].step, Step::Metadata);
 }
 
-/// What the stages start from and what they copy, with `--build-context` lines.
-fn with_contexts(text: &str, contexts: &[&str]) -> Result<Plan, String> {
-    let mut options = options(&[]);
-    for written in contexts {
-        options.contexts.add(written, std::path::Path::new("/here")).unwrap();
-    }
-    plan_with(text, &options)
-}
-
-#[test]
-fn l355_contexts_replace_images_in_from_and_copy() {
-    let context = ["base=docker-image://other:1"];
-    for text in [
-        "FROM base\nRUN x",
-        "FROM base:latest\nRUN x",
-        "FROM docker.io/library/base\nRUN x",
-        "FROM scratch\nCOPY --from=base / /",
-        "FROM scratch\nONBUILD COPY --from=base / /\nFROM base\nRUN x",
-    ] {
-        let plan = with_contexts(text, &context).unwrap();
-        let images: Vec<_> = plan.images.iter().map(|need| need.image.to_string()).collect();
-        assert_eq!(images, ["docker.io/library/other:1 for linux/arm64"], "{text}");
-    }
-}
-
-#[test]
-fn names_are_looked_up_in_buildkits_order() {
-    let contexts = [
-        "st=docker-image://replaced",
-        "im=docker-image://named",
-        "7=docker-image://seven",
-    ];
-    for (rule, text, expected) in [
-        ("a stage before a context", "FROM a AS im\nFROM im", "stage 0"),
-        ("a stage that a context replaces", "FROM a AS st\nFROM st", "stage 0"),
-        ("scratch before all", "FROM scratch", "scratch"),
-        (
-            "a context before an image",
-            "FROM im",
-            "docker.io/library/named:latest for linux/arm64",
-        ),
-        (
-            "a later stage is none",
-            "FROM im\nFROM a AS im",
-            "docker.io/library/named:latest for linux/arm64",
-        ),
-        (
-            "numbers name no stage in FROM",
-            "FROM a\nFROM 0",
-            "docker.io/library/0:latest for linux/arm64",
-        ),
-        (
-            "a context may be a number in FROM",
-            "FROM 7",
-            "docker.io/library/seven:latest for linux/arm64",
-        ),
-    ] {
-        let plan = with_contexts(text, &contexts[1..]).unwrap();
-        let shown = plan.to_string();
-        let wanted = format!("from {expected}");
-        assert!(shown.contains(&wanted), "{rule}: {shown}");
-    }
-    for (rule, from, expected) in [
-        ("a number is a stage", "0", "stage 0"),
-        ("a stage", "IM", "stage 1"),
-        ("a context", "7x", "docker.io/library/named:latest for linux/arm64"),
-        ("an image", "img", "docker.io/library/img:latest for linux/arm64"),
-    ] {
-        let text = format!("FROM a AS x\nFROM b AS im\nFROM scratch\nCOPY --from={from} / /");
-        let shown = with_contexts(&text, &["im=.", "7x=docker-image://named", "0=."])
-            .unwrap()
-            .to_string();
-        assert!(shown.contains(&format!("copy from {expected}")), "{rule}: {shown}");
-    }
-}
-
-#[test]
-fn l356_a_context_replaces_the_stage_of_its_name() {
-    let text = "FROM a AS one\nENV E=1\nRUN x\nONBUILD RUN never\nFROM one\nCOPY --from=one f /";
-    let plan = with_contexts(text, &["one=docker-image://other"]).unwrap();
-    assert_eq!(plan.stages[0].steps, []);
-    let images: Vec<_> = plan.images.iter().map(|need| need.image.to_string()).collect();
-    assert_eq!(images, ["docker.io/library/other:latest for linux/arm64"]);
-    assert_eq!(target(&plan).steps.len(), 1, "the replaced stage has no triggers");
-    assert_eq!(target(&plan).base, Base::Stage(StageId(0)));
-
-    let plan = with_contexts(text, &["one=dir"]).unwrap();
-    let steps: Vec<_> = plan.stages[0].steps.iter().map(|step| step.text.as_str()).collect();
-    assert_eq!(steps, ["FROM one"]);
-    let config = &target(&plan).config.config;
-    assert_eq!(config.working_dir.as_deref(), Some("/"));
-    assert_eq!(
-        config.env,
-        ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
-    );
-
-    // The FROM is still checked, though nobody needs what it names.
-    for (from, message) in [
-        ("$NONE", "should not be blank"),
-        ("--platform=$NONE a", "empty platform value"),
-    ] {
-        let error = with_contexts(&format!("FROM {from} AS one\nRUN x"), &["one=dir"]).unwrap_err();
-        assert!(error.contains(message), "{error}");
-    }
-    // A mistake in instructions that are skipped is none.
-    let text = "FROM a AS one\nCOPY --from=9 x /\nFROM one";
-    assert!(with_contexts(text, &["one=dir"]).is_ok());
-    assert!(with_contexts(text, &[]).is_err());
-}
-
-#[test]
-fn directories_as_bases_become_a_layer() {
-    let plan = with_contexts("FROM files\nLABEL a=b\nFROM files:latest", &["files=./sub"]).unwrap();
-    assert_eq!(target(&plan).base, Base::Scratch);
-    let Step::Copy(copy) = &target(&plan).steps[0].step else {
-        panic!("{plan}");
-    };
-    assert_eq!(
-        copy.from,
-        CopyFrom::Tree(Box::new(NamedTree {
-            name: "files".to_owned(),
-            source: TreeSource::Directory("/here/sub".into()),
-        }))
-    );
-    let history = &target(&plan).config.history;
-    assert_eq!(history[0].created_by.as_deref(), Some("FROM files # buildkit"));
-    let other = with_contexts("FROM files", &["files=./other"]).unwrap();
-    assert_ne!(ids(&plan), ids(&other), "the place is part of the identity");
-}
-
-#[test]
-fn l358_an_empty_root_has_no_layer() {
-    let plan = with_contexts("FROM base\nENV a=b", &["base=docker-image://scratch"]).unwrap();
-    assert_eq!(target(&plan).base, Base::Scratch);
-    assert_eq!(target(&plan).steps.len(), 1);
-}
-
 #[test]
 fn only_what_the_target_needs() {
     let text = "FROM a AS one\nRUN x\nFROM b AS two\nCOPY --from=src:1 / /\nFROM c AS three\nCOPY --from=one / /\nFROM three AS four\nFROM d";
@@ -764,7 +627,7 @@ fn labels_of_the_command_line() {
     assert_eq!(ids(&labelled), ids(&plan_of(text)), "labels are in no identity");
 }
 
-fn ids(plan: &Plan) -> Vec<StepId> {
+pub(super) fn ids(plan: &Plan) -> Vec<StepId> {
     let runs = target(plan).steps.iter().filter(|step| step.step != Step::Metadata);
     runs.map(|step| step.id).collect()
 }

@@ -12,7 +12,6 @@
 
 mod auth;
 mod challenge;
-mod choice;
 mod credentials;
 mod error;
 mod helper;

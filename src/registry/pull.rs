@@ -9,7 +9,6 @@ use reqwest::header::{
 use reqwest::{Method, Url};
 
 use super::auth::Access;
-use super::choice::rank;
 use super::message::{Body, Response};
 use super::mirror::{self, Place, PlaceKind, Places};
 use super::{Client, Inner, Meter, RegistryError};
@@ -17,6 +16,7 @@ use crate::http::RequestLine;
 use crate::http::retry::describe;
 use crate::oci::{
     Descriptor, Digest, Digester, Document, ImageConfig, Index, Manifest, ManifestFormat, Platform, Raw, Reference,
+    rank,
 };
 use crate::progress::{Event, Transfer, TransferEnd};
 use crate::store::{Blob, IncomingWriter, StoreError};
@@ -284,7 +284,7 @@ impl<'a> Pull<'a> {
     fn with_config(&self, manifest: Raw<Manifest>) -> Result<Chosen, RegistryError> {
         let descriptor = &manifest.value().config;
         let reference = self.reference.to_string();
-        if !is_config(descriptor) {
+        if !descriptor.is_image_config() {
             return Err(RegistryError::NotAnImage {
                 reference,
                 media_type: descriptor.media_type.to_string(),
@@ -516,17 +516,6 @@ fn inline(descriptor: &Descriptor) -> Option<Vec<u8>> {
     let is_right =
         bytes.len() as u64 == descriptor.size && digest_like(&descriptor.digest, &bytes) == descriptor.digest;
     is_right.then_some(bytes)
-}
-
-/// Old images have configs of no particular type.
-fn is_config(descriptor: &Descriptor) -> bool {
-    let media_type = descriptor.media_type.to_string();
-    let known = [ManifestFormat::Oci, ManifestFormat::Docker].map(|format| format.config_type().to_string());
-    known.contains(&media_type)
-        || matches!(
-            media_type.as_str(),
-            "application/octet-stream" | "application/json" | ""
-        )
 }
 
 /// Whether a partial answer continues where we are: `bytes 5-9/10`, or `*` for an unknown size.

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use super::{Blob, StoreError};
-use crate::oci::{Descriptor, Digester, Document, Index, Manifest, ManifestError, ManifestFormat, Raw};
+use crate::oci::{
+    Descriptor, Digest, Digester, Document, Index, Manifest, ManifestError, ManifestFormat, MediaType, Raw,
+};
 
 const VERSION: &str = "1.0.0";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -93,7 +95,7 @@ impl ImageLayout {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn put_blob(&self, blob: &Blob) -> Result<(), StoreError> {
-        let path = self.blob_path(blob.descriptor());
+        let path = self.blob_path(blob.digest());
         if fs::metadata(&path).is_ok_and(|found| found.len() == blob.size()) {
             return Ok(());
         }
@@ -112,7 +114,7 @@ impl ImageLayout {
         let media_type = document.media_type.clone();
         let media_type = media_type.unwrap_or_else(|| document.format().manifest_type());
         let mut descriptor = Descriptor::new(media_type, *manifest.digest(), manifest.bytes().len() as u64);
-        self.write_file(&self.blob_path(&descriptor), &mut manifest.bytes())?;
+        self.write_file(&self.blob_path(&descriptor.digest), &mut manifest.bytes())?;
         let annotation = name.map(|name| (REF_NAME.to_owned(), name.to_owned()));
         descriptor.annotations.extend(annotation);
         let index = Index::new(ManifestFormat::Oci, vec![descriptor.clone()]);
@@ -120,31 +122,78 @@ impl ImageLayout {
         Ok(descriptor)
     }
 
+    /// What `index.json` holds under `name`: usually one image, but tools also write one for each platform.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Json`].
+    pub fn named(&self, name: &str) -> Result<Vec<Descriptor>, StoreError> {
+        let mut entries = self.entries()?;
+        entries.retain(|entry| entry.annotations.get(REF_NAME).is_some_and(|given| given == name));
+        Ok(entries)
+    }
+
+    /// Everything that `index.json` holds.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Json`].
+    pub fn entries(&self) -> Result<Vec<Descriptor>, StoreError> {
+        let path = self.path.join("index.json");
+        let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+        let index: Index = serde_json::from_slice(&bytes).map_err(|source| StoreError::Json { path, source })?;
+        Ok(index.manifests)
+    }
+
+    /// The manifest or index that `descriptor` names, verified.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the file.
+    pub fn document(&self, descriptor: &Descriptor) -> Result<Document, StoreError> {
+        let bytes = self.read(descriptor)?;
+        Document::parse(bytes, Some(descriptor.media_type.as_ref())).map_err(|source| StoreError::Manifest {
+            path: self.blob_path(&descriptor.digest),
+            source,
+        })
+    }
+
+    /// The manifest or index with this digest, verified; `index.json` need not name it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the file.
+    pub fn document_with(&self, digest: &Digest) -> Result<Document, StoreError> {
+        let path = self.blob_path(digest);
+        let size = fs::metadata(&path).map_err(StoreError::io("inspect", &path))?.len();
+        let bytes = self.read(&Descriptor::new(MediaType::from(""), *digest, size))?;
+        Document::parse(bytes, None).map_err(|source| StoreError::Manifest { path, source })
+    }
+
     /// The manifest of the image called `name`, or of the only one.
     ///
     /// # Errors
     /// [`StoreError::NoSuchImage`], and whatever is wrong with the files.
     pub fn manifest(&self, name: Option<&str>) -> Result<Raw<Manifest>, StoreError> {
-        let path = self.path.join("index.json");
-        let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
-        let index: Index = serde_json::from_slice(&bytes).map_err(|source| StoreError::Json { path, source })?;
-        let named = |entry: &&Descriptor| name.is_none() || entry.annotations.get(REF_NAME).map(String::as_str) == name;
-        let mut found = index.manifests.iter().filter(named);
-        let (Some(descriptor), None) = (found.next(), found.next().filter(|_| name.is_none())) else {
-            return Err(StoreError::NoSuchImage {
-                path: self.path.clone(),
-                name: name.unwrap_or("(the only one)").to_owned(),
-            });
+        let entries = match name {
+            Some(name) => self.named(name)?,
+            None => self.entries()?,
         };
-        let path = self.blob_path(descriptor);
-        let bytes = self.read(descriptor)?;
-        match Document::parse(bytes, Some(descriptor.media_type.as_ref())) {
-            Ok(Document::Manifest(manifest)) => Ok(manifest),
-            Ok(Document::Index(_)) => {
-                let source = ManifestError::Unknown(descriptor.media_type.to_string());
-                Err(StoreError::Manifest { path, source })
-            }
-            Err(source) => Err(StoreError::Manifest { path, source }),
+        let only = name.is_some() || entries.len() == 1;
+        let Some(descriptor) = entries.first().filter(|_| only) else {
+            return Err(self.no_such_image(name.unwrap_or("(the only one)")));
+        };
+        match self.document(descriptor)? {
+            Document::Manifest(manifest) => Ok(manifest),
+            Document::Index(_) => Err(StoreError::Manifest {
+                path: self.blob_path(&descriptor.digest),
+                source: ManifestError::Unknown(descriptor.media_type.to_string()),
+            }),
+        }
+    }
+
+    /// The error of a name that is not there.
+    #[must_use]
+    pub fn no_such_image(&self, name: &str) -> StoreError {
+        StoreError::NoSuchImage {
+            path: self.path.clone(),
+            name: name.to_owned(),
         }
     }
 
@@ -153,7 +202,7 @@ impl ImageLayout {
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Size`].
     pub fn blob(&self, descriptor: &Descriptor) -> Result<Blob, StoreError> {
-        let path = self.blob_path(descriptor);
+        let path = self.blob_path(&descriptor.digest);
         let actual = fs::metadata(&path).map_err(StoreError::io("inspect", &path))?.len();
         match actual == descriptor.size {
             true => Ok(Blob::at(descriptor.clone(), path)),
@@ -188,8 +237,7 @@ impl ImageLayout {
         }
     }
 
-    fn blob_path(&self, descriptor: &Descriptor) -> PathBuf {
-        let digest = &descriptor.digest;
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.path
             .join("blobs")
             .join(digest.algorithm().name())
@@ -228,7 +276,6 @@ pub(super) fn write_beside(path: &Path, write: impl FnOnce(&mut File) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::{Digest, MediaType};
     use crate::store::Blobs;
 
     /// A layout with one image, as `name`.
@@ -276,7 +323,7 @@ mod tests {
         for name in ["index.json", "oci-layout"] {
             assert_eq!(mode(&layout.path().join(name)), 0o644, "{name}");
         }
-        assert_eq!(mode(&layout.blob_path(layer.descriptor())), 0o644);
+        assert_eq!(mode(&layout.blob_path(layer.digest())), 0o644);
         assert_eq!(
             fs::read_dir(layout.path()).unwrap().count(),
             3,
@@ -289,7 +336,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (layout, manifest, layer) = layout(directory.path(), None);
         let damage = |descriptor: &Descriptor, bytes: &[u8]| {
-            let path = layout.blob_path(descriptor);
+            let path = layout.blob_path(&descriptor.digest);
             fs::remove_file(&path).unwrap();
             fs::write(path, bytes).unwrap();
         };

@@ -1,10 +1,11 @@
 //! Which entries of an index may serve a platform, and in which order. Pure.
 
-use crate::oci::{Descriptor, Index, ManifestFormat, Platform};
+use super::{Descriptor, Index, ManifestFormat, Platform};
 
 /// The entries that may run on `wanted`, best first, then those that do not say what they run on. The others are added
 /// to `available`.
-pub(super) fn rank<'i>(index: &'i Index, wanted: &Platform, available: &mut Vec<String>) -> Vec<&'i Descriptor> {
+#[must_use = "the entries are the answer"]
+pub fn rank<'i>(index: &'i Index, wanted: &Platform, available: &mut Vec<String>) -> Vec<&'i Descriptor> {
     let mut ranked = Vec::new();
     for entry in index.manifests.iter().filter(|entry| is_image(entry)) {
         match &entry.platform {
