@@ -7,7 +7,8 @@
 //! - `context/`, where COPY and ADD read from; empty when missing;
 //! - `archives/NAME/`, packed into the context as the archive `NAME`, compressed the way its ending says;
 //! - `base.Dockerfile`, built first by the same tool and handed over as `--build-arg BASE=…`;
-//! - `args`, more arguments for both tools, one a line;
+//! - `args`, more arguments for both tools, one a line; `@REGISTRY@` stands for the registry's address, `@CASE@` for the
+//!   case's folder, `@LAYOUT@` for the small base as an OCI layout;
 //! - `ignore`, accepted differences, each below a comment that gives the reason (in brackets if it comes and goes): a path
 //!   and all below it, or the
 //!   beginning of a line of imgdiff's output. One that no longer occurs is an error;
@@ -27,7 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use support::{Buildah, Rbuild, Registry, Sandbox, imgdiff, listing, rbuild, runtime};
+use support::{Buildah, Rbuild, Registry, Sandbox, bases, imgdiff, listing, rbuild, runtime};
 
 #[test]
 fn root_every_build_case_gives_the_expected_image() {
@@ -217,10 +218,20 @@ impl Case {
         sandbox.write(name, text.replace("@REGISTRY@", &registry.host()))
     }
 
+    /// An argument with the places of this machine filled in.
+    fn filled_in(&self, arg: &str, registry: &Registry) -> String {
+        let arg = arg.replace("@REGISTRY@", &registry.host());
+        let arg = arg.replace("@CASE@", &self.directory.display().to_string());
+        match arg.contains("@LAYOUT@") {
+            true => arg.replace("@LAYOUT@", &bases::layout("small").display().to_string()),
+            false => arg,
+        }
+    }
+
     /// Builds the case, and before it the base it asks for, and returns the reference it was pushed to.
     fn build(&self, registry: &Registry, sandbox: &Sandbox, context: &Path, tool: Tool) -> Result<String, String> {
         let mut args = vec!["--build-arg".to_owned(), format!("REGISTRY={}", registry.host())];
-        args.extend(self.lines("args"));
+        args.extend(self.lines("args").iter().map(|arg| self.filled_in(arg, registry)));
         if self.has("base.Dockerfile") {
             let base = registry.reference(&format!("case/{}/base:{}", self.name, tool.tag()));
             tool.build(
