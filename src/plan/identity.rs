@@ -67,9 +67,9 @@ impl StepId {
         let sources: Vec<Self> = sources.into_iter().collect();
         encoder.list(sources.iter(), |encoder, id| encoder.text(&id.to_string()));
         // Where something comes from is no part of its fingerprint, but two of them are two steps.
-        let addresses = step.addresses();
-        if !addresses.is_empty() {
-            encoder.list(addresses.iter(), |encoder, address| encoder.text(address));
+        let places = step.places();
+        if !places.is_empty() {
+            encoder.list(places.iter(), |encoder, place| encoder.text(place));
         }
         Self(encoder.finish())
     }
@@ -89,8 +89,9 @@ impl fmt::Display for StepId {
 
 impl Step {
     /// Digest of the resolved step alone: equal for equal steps wherever they stand. A copy's stage
-    /// or image is not part of it, only whether it is the context, for what counts is the content. So
-    /// it is with downloads and repositories: a file's name counts, and which part of a commit.
+    /// or image is not part of it, only whether it is the context, nor is the way to a source, only
+    /// its base name: what counts is the content. So it is with downloads and repositories: a file's
+    /// name counts, and which part of a commit.
     #[must_use]
     pub fn fingerprint(&self) -> Digest {
         let mut encoder = Encoder::new();
@@ -105,7 +106,10 @@ impl Step {
                 encoder.list(copy.sources.iter(), |encoder, source| match source {
                     CopySource::Path(path) => {
                         encoder.text("path");
-                        encoder.text(path);
+                        encoder.text(match copy.parents {
+                            Parents::Dropped => base_name(path),
+                            Parents::Kept => path,
+                        });
                     }
                     CopySource::Heredoc { name, content } => {
                         encoder.text("heredoc");
@@ -146,18 +150,25 @@ impl Step {
 }
 
 impl Step {
-    /// What a step asks of servers; the order says which is which.
-    fn addresses(&self) -> Vec<String> {
+    /// Where the sources of a copy are; the order says which is which.
+    fn places(&self) -> Vec<String> {
         let Self::Copy(copy) = self else {
             return Vec::new();
         };
-        let address = |source: &CopySource| match source {
+        let place = |source: &CopySource| match source {
             CopySource::Url(source) => Some(format!("{} {:?}", source.url(), source.checksum)),
             CopySource::Git(source) => Some(format!("{} {source:?}", source.remote())),
-            CopySource::Path(_) | CopySource::Heredoc { .. } => None,
+            CopySource::Path(path) => Some(path.clone()),
+            CopySource::Heredoc { .. } => None,
         };
-        copy.sources.iter().filter_map(address).collect()
+        copy.sources.iter().filter_map(place).collect()
     }
+}
+
+/// The last component, which is what a file is called where it is copied to.
+fn base_name(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Flags that most copies do without: each is a word, absent where the flag is.

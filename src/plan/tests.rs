@@ -2,6 +2,7 @@
 
 mod epoch;
 mod history;
+mod identity;
 mod metadata;
 mod onbuild;
 mod transfers;
