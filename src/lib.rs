@@ -20,6 +20,8 @@
 //! - drivers: [`build`] executes a plan, [`export`] brings the image to its destinations, [`cli`] is the program.
 //! - everywhere: [`progress`] tells whoever watches, [`cancel`] ends a build early, [`diagnostic`] is how an error is
 //!   shown, [`redact`] what is not shown.
+//! - everywhere: [`secret`] keeps values out of messages, [`progress`] tells whoever watches, [`cancel`] ends a build early, [`diagnostic`] is how an error is
+//!   shown.
 
 pub mod build;
 pub mod cancel;
@@ -42,6 +44,7 @@ pub mod registry;
 pub mod remote;
 pub mod rootfs;
 pub mod run;
+pub mod secret;
 pub mod snapshot;
 pub mod store;
 mod sys;

@@ -17,6 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rbuild::cancel::{Cancel, Cancelled};
+use rbuild::plan::Sandbox;
 use rbuild::run::{ExecFailure, Exit, HOSTNAME, Isolation as _, Namespaces, Process, RunError, Stream};
 use rbuild::users::Identity;
 
@@ -125,6 +126,10 @@ fn run_in(
         identity,
         hostname: OsStr::new(HOSTNAME),
         script: None,
+        secret_env: &[],
+        mounts: &[],
+        sandbox: &Sandbox::default(),
+        devices: &[],
     };
     let lines = [Mutex::new(String::new()), Mutex::new(String::new())];
     let output = |stream, line: &[u8]| {
@@ -773,6 +778,10 @@ fn root_a_binary_that_is_not_ours_is_an_error() {
         identity: &identity,
         hostname: OsStr::new(HOSTNAME),
         script: None,
+        secret_env: &[],
+        mounts: &[],
+        sandbox: &Sandbox::default(),
+        devices: &[],
     };
     let run = |binary: &str| {
         Namespaces::with_binary(binary.into())

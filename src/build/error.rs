@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::layouts::LayoutError;
+use super::mounts::MountError;
 use super::upload::UploadError;
 use crate::cancel::Cancelled;
 use crate::check::{OptionsError, Violation};
@@ -145,12 +146,20 @@ pub enum Problem {
     /// No isolation is to be had, or a step could not be started.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// RUN ended badly.
-    #[error("RUN {}", ended(*.0))]
-    Exit(Exit),
+    /// RUN ended badly. The words are BuildKit's, since people search for them.
+    #[error("process {:?} did not complete successfully: {}", shorten(process), ended(*exit))]
+    Exit {
+        /// Program and arguments.
+        process: String,
+        /// How it ended.
+        exit: Exit,
+    },
     /// USER or `--chown` names nobody.
     #[error(transparent)]
     User(#[from] UserError),
+    /// `RUN --mount`.
+    #[error(transparent)]
+    Mount(#[from] MountError),
     /// COPY, ADD or WORKDIR.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -246,8 +255,17 @@ pub enum Problem {
 
 fn ended(exit: Exit) -> String {
     match exit {
-        Exit::Code(code) => format!("exited with code {code}"),
-        Exit::Signal(signal) => format!("was killed by signal {signal}{}", signal_name(signal)),
+        Exit::Code(code) => format!("exit code: {code}"),
+        Exit::Signal(signal) => format!("killed by signal {signal}{}", signal_name(signal)),
+    }
+}
+
+/// A script may be long, and is shown with its lines anyway.
+fn shorten(process: &str) -> String {
+    const SHOWN: usize = 160;
+    match process.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &process[..end]),
+        None => process.to_owned(),
     }
 }
 
@@ -385,10 +403,15 @@ impl Diagnostic for BuildError {
             Problem::Remote(error) => error.hint().into_iter().collect(),
             Problem::Copy(error) => error.hint().into_iter().collect(),
             Problem::User(error) => error.hint().into_iter().collect(),
-            Problem::Exit(Exit::Code(127)) => {
+            Problem::Mount(error) => error.hint().into_iter().collect(),
+            Problem::Exit {
+                exit: Exit::Code(127), ..
+            } => {
                 vec!["the image lacks a program that the instruction calls; install it in an earlier RUN".to_owned()]
             }
-            Problem::Exit(Exit::Code(126)) => {
+            Problem::Exit {
+                exit: Exit::Code(126), ..
+            } => {
                 vec!["the program is there but cannot be executed; check its mode and its #! line".to_owned()]
             }
             _ if self.is_out_of_space() => {
@@ -403,8 +426,13 @@ impl Diagnostic for BuildError {
 
     fn exit(&self) -> diagnostic::Exit {
         match &*self.problem {
-            Problem::Exit(Exit::Code(code)) => diagnostic::Exit::Command(*code),
-            Problem::Exit(Exit::Signal(signal)) => diagnostic::Exit::CommandSignal(*signal),
+            Problem::Exit {
+                exit: Exit::Code(code), ..
+            } => diagnostic::Exit::Command(*code),
+            Problem::Exit {
+                exit: Exit::Signal(signal),
+                ..
+            } => diagnostic::Exit::CommandSignal(*signal),
             Problem::Run(error) => error
                 .exit_code()
                 .map_or(diagnostic::Exit::Failure, diagnostic::Exit::Command),

@@ -20,6 +20,7 @@ mod finished;
 mod images;
 mod layer_job;
 mod layouts;
+mod mounts;
 mod pool;
 mod process;
 pub mod request;
@@ -42,6 +43,8 @@ use fetch::Fetcher;
 use finished::Finished;
 use images::Images;
 pub use layouts::LayoutError;
+pub use mounts::MountError;
+use mounts::Supplies;
 use request::{BuildRequest, LayerCompression};
 use session::{LayerJobs, Layering, Session};
 use sources::RemoteSources;
@@ -106,6 +109,8 @@ fn plan_options(request: &BuildRequest) -> PlanOptions {
         build_platform: Platform::host(),
         labels: own(&request.labels),
         contexts: request.contexts.clone(),
+        sandbox: request.sandbox.clone(),
+        grants: request.grants.clone(),
     }
 }
 
@@ -150,9 +155,8 @@ fn open_session(
         path: request.state_dir.clone(),
         source,
     };
-    let directory = StateDir::open(&request.state_dir)
-        .and_then(|dir| dir.begin(&**progress))
-        .map_err(state)?;
+    let state_dir = StateDir::open(&request.state_dir).map_err(state)?;
+    let directory = state_dir.begin(&**progress).map_err(state)?;
     let blobs = directory.blobs().map_err(state)?;
     let named_trees = NamedTrees::open(&plan)?;
     let layer_options = layer_options(request, &plan)?;
@@ -190,6 +194,7 @@ fn open_session(
         image_trees: ImageTrees::default(),
         sources: RemoteSources::new(connect::remote(request, progress, cancel)),
         layer_jobs: LayerJobs::default(),
+        supplies: Supplies::new(request, state_dir.cache_mounts()),
     })
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::accounts::Accounts;
 use super::error::{BuildError, Problem};
+use super::mounts::Prepared;
 use super::session::Session;
 use super::stage::Stage;
 use crate::copy;
@@ -37,7 +38,10 @@ pub(crate) fn run(
         .map_err(Problem::Snapshot)?;
     let identity = Accounts::read(&rootfs)?.identity(step.user.as_deref())?;
     make_cwd(&rootfs, &step.cwd)?;
-    execute(step, &rootfs, &identity, reference, session)?;
+    let prepared = Prepared::of(step, session)?;
+    let executed = execute(step, &rootfs, &identity, &prepared, reference, session);
+    prepared.release(session);
+    executed?;
     find_changes(stage, &rootfs, session)
 }
 
@@ -51,6 +55,7 @@ fn execute(
     step: &RunStep,
     rootfs: &Arc<Rootfs>,
     identity: &Identity,
+    prepared: &Prepared,
     reference: StepRef<'_>,
     session: &Session,
 ) -> Result<(), BuildError> {
@@ -62,6 +67,7 @@ fn execute(
         .iter()
         .chain(&step.proxy_env)
         .map(|pair| split_pair(pair))
+        .chain(prepared.device_env.iter().cloned())
         .collect();
     let process = Process {
         rootfs: rootfs.host_path(),
@@ -69,11 +75,15 @@ fn execute(
         env: &env,
         cwd: Path::new(&step.cwd),
         identity,
-        hostname: OsStr::new(HOSTNAME),
+        hostname: OsStr::new(step.sandbox.hostname.as_deref().unwrap_or(HOSTNAME)),
         script: step
             .script
             .as_ref()
             .map(|script| (Path::new(&script.path), script.content.as_bytes())),
+        secret_env: &prepared.env,
+        mounts: &prepared.mounts,
+        sandbox: &step.sandbox,
+        devices: &prepared.devices,
     };
     let last_words = LastWords::default();
     let output = |stream: Stream, line: &[u8]| {
@@ -88,7 +98,8 @@ fn execute(
     if exit.success() {
         return Ok(());
     }
-    Err(BuildError::new(Problem::Exit(exit)).with_details(last_words.into_lines()))
+    let process = step.argv.join(" ");
+    Err(BuildError::new(Problem::Exit { process, exit }).with_details(last_words.into_lines()))
 }
 
 fn find_changes(stage: &mut Stage, rootfs: &Rootfs, session: &Session) -> Result<ChangeSet, BuildError> {

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 
 use crate::check::Policy;
 use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
-use crate::plan::NamedContexts;
+use crate::plan::{Grants, NamedContexts, Sandbox};
 use crate::run::IsolationChoice;
+use crate::secret::SecretValue;
 
 /// Everything one build needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,14 @@ pub struct BuildRequest {
     pub registry: RegistryOptions,
     /// Where RUN executes.
     pub isolation: IsolationChoice,
+    /// What surrounds every RUN.
+    pub sandbox: Sandbox,
+    /// What a RUN may ask for.
+    pub grants: Grants,
+    /// Values for `RUN --mount=type=secret`, by ID.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// Sockets of agents for `RUN --mount=type=ssh`, by ID.
+    pub ssh_agents: BTreeMap<String, PathBuf>,
     /// Directory that holds blobs, rootfs trees and locks. Created when missing.
     pub state_dir: PathBuf,
     /// Patterns (`*`, `?`, `[`, per path component) of rootfs paths that are not unpacked, not

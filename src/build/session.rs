@@ -9,6 +9,7 @@ use super::fetch::Fetcher;
 use super::finished::{Finished, FinishedStage};
 use super::images::{self, Images};
 use super::layer_job::LayerJob;
+use super::mounts::Supplies;
 use super::schedule;
 use super::sources::RemoteSources;
 use super::stage::{Lineage, Stage};
@@ -50,6 +51,7 @@ pub(crate) struct Session {
     pub(crate) image_trees: ImageTrees,
     pub(crate) sources: RemoteSources,
     pub(crate) layer_jobs: LayerJobs,
+    pub(crate) supplies: Supplies,
 }
 
 /// How many layers a stage gets.

@@ -40,6 +40,8 @@ pub(super) struct Cli {
     #[command(flatten)]
     pub(super) cache: Cache,
     #[command(flatten)]
+    pub(super) run: Run,
+    #[command(flatten)]
     pub(super) execution: Execution,
     #[command(flatten)]
     pub(super) logging: Logging,
@@ -163,10 +165,6 @@ pub(super) struct Input {
         value_name = "OS/ARCH[/VARIANT]"
     )]
     pub(super) custom_platform: Option<String>,
-
-    /// Secret for RUN --mount=type=secret
-    #[arg(long, value_name = "id=ID[,src=PATH|,env=NAME]")]
-    pub(super) secret: Vec<String>,
 
     /// Label for the image; wins over LABEL
     #[arg(long, value_name = "KEY=VALUE")]
@@ -353,6 +351,39 @@ pub(super) struct Cache {
     /// Only read the cache
     #[arg(long, value_name = "BOOL")]
     pub(super) no_push_cache: Option<Switch>,
+}
+
+/// What RUN sees and may do.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "RUN")]
+pub(super) struct Run {
+    /// Secret for RUN --mount=type=secret, from a file or an environment variable
+    #[arg(long, value_name = "id=ID[,src=FILE|,env=NAME]")]
+    pub(super) secret: Vec<String>,
+
+    /// Agent for RUN --mount=type=ssh; without a socket, the one of SSH_AUTH_SOCK
+    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    pub(super) ssh: Vec<String>,
+
+    /// Network of every RUN that does not say otherwise: default and host are the machine's, none is loopback only
+    #[arg(long, value_name = "MODE")]
+    pub(super) network: Option<String>,
+
+    /// Allow what a RUN asks for: network.host, security.insecure, device or device=NAME
+    #[arg(long, value_name = "ENTITLEMENT")]
+    pub(super) allow: Vec<String>,
+
+    /// Line for /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub(super) add_host: Vec<String>,
+
+    /// Limit of a resource, for example nofile=1024:2048; -1 is unlimited
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(super) ulimit: Vec<String>,
+
+    /// Size of /dev/shm [default: 64m]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) shm_size: Option<String>,
 }
 
 /// Where and how a build executes.

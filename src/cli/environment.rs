@@ -38,6 +38,8 @@ pub(super) const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 pub(super) const HOME: &str = "HOME";
 /// Where credential helpers are looked for.
 pub(super) const PATH: &str = "PATH";
+/// Socket of the user's SSH agent.
+pub(super) const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
 /// A PEM file of certificate authorities instead of the machine's.
 pub(super) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// A directory of certificate authorities instead of the machine's.

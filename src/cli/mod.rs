@@ -16,6 +16,7 @@ mod options;
 mod problem;
 mod registry_options;
 mod report;
+mod run_options;
 mod sanitize;
 mod signals;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::environment::{self as env, Environment};
 use super::locate;
 use super::problem::{Problem, Problems};
 use super::registry_options;
+use super::run_options;
 use super::value::{Call, CallFormat, Int, KeyValue, Method, Switch};
 use crate::build::request::{BuildRequest, ImageOptions, LayerCompression, Outputs};
 use crate::check::Policy;
@@ -113,6 +114,7 @@ impl Conversion<'_> {
         let outputs = self.outputs(&cli.output);
         let image = self.image(&cli.image);
         self.check_combinations(&outputs, &image);
+        let run = run_options::convert(&cli.run, self.environment, &mut self.problems);
         let mut build_args = self.build_args(&cli.input.build_arg);
         self.add_epoch(&mut build_args);
         let contexts = self.contexts(&cli.input.build_context);
@@ -139,6 +141,10 @@ impl Conversion<'_> {
                 .execution
                 .isolation
                 .map_or_else(IsolationChoice::default, Into::into),
+            sandbox: run.sandbox,
+            grants: run.grants,
+            secrets: run.secrets,
+            ssh_agents: run.ssh_agents,
             state_dir: state_dir?,
             ignore_paths: cli.input.ignore_path.clone(),
             force: is_on(cli.execution.force),
@@ -184,9 +190,6 @@ impl Conversion<'_> {
 
     /// Whoever asks for what is not there yet must not get a build without it.
     fn refuse_unsupported(&mut self, cli: &Cli) {
-        if !cli.input.secret.is_empty() {
-            self.problems.push(Problem::Secret);
-        }
         if is_on(cli.output.dryrun) {
             self.problems.push(Problem::DryRun);
         }
@@ -444,12 +447,17 @@ mod tests {
     use super::*;
     use crate::cli::site::Site;
     use crate::oci::{Annotated, Platform};
+    use crate::plan::{Grants, Sandbox};
 
     #[test]
     fn a_plain_line_becomes_a_plain_request() {
         let site = Site::new();
         let request = site.convert(&[]).unwrap();
         let expected = BuildRequest {
+            sandbox: Sandbox::default(),
+            grants: Grants::default(),
+            secrets: BTreeMap::new(),
+            ssh_agents: BTreeMap::new(),
             dockerfile: site.path("context/Dockerfile"),
             dockerfile_name: "Dockerfile".to_owned(),
             context: site.path("context"),
@@ -681,7 +689,6 @@ mod tests {
                 &[destination, "--digest-file=https://x/y"],
                 &["--digest-file takes a file; sending the digest to an https:// address is not implemented yet"],
             ),
-            (&[destination, "--secret=id=a"], &["--secret is not implemented yet"]),
             (&[destination, "--dryrun"], &["--dryrun is not implemented yet"]),
             (
                 &[destination, "--build-arg==x"],
@@ -705,7 +712,7 @@ mod tests {
             "--context=nowhere",
             "--platform=a/b/c/d",
             "--compression-level=99",
-            "--secret=id=a",
+            "--secret=src=a",
         ];
         let problems = Site::new().convert_bare(&line).unwrap_err();
         assert_eq!(problems.len(), 5, "{problems:#?}");

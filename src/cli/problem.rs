@@ -4,6 +4,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use super::run_options::RunProblem;
 use super::value::ValueError;
 use crate::diagnostic::Diagnostic;
 use crate::oci::{AnnotationError, PlatformError, ReferenceError};
@@ -88,9 +89,9 @@ pub(super) enum Problem {
     /// The kaniko executor's words.
     #[error("invalid git flag, must be in the key=value format: {0}")]
     GitOption(String),
-    /// Would change what RUN sees.
-    #[error("--secret is not implemented yet")]
-    Secret,
+    /// A flag about what RUN sees and may do.
+    #[error(transparent)]
+    Run(RunProblem),
     /// Would build after all.
     #[error("--dryrun is not implemented yet")]
     DryRun,
@@ -141,7 +142,7 @@ impl Diagnostic for Problem {
             } => {
                 "types are manifest, index, manifest-descriptor and index-descriptor; a key with a colon needs one before it"
             }
-            Self::Secret => "a build without the secret would not be the one asked for, so none is made",
+            Self::Run(problem) => return problem.hint().into_iter().map(str::to_owned).collect(),
             Self::ContextScheme(_) => "fetch and unpack it first, and give the directory: --context=dir:///path",
             Self::ContextUnknown(_) => "a directory is written as --context=PATH or --context=dir://PATH",
             Self::ContextUnreadable { .. } | Self::NoContext => "--context names the directory that COPY reads from",

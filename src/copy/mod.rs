@@ -30,6 +30,7 @@ use crate::snapshot::Fingerprints;
 
 pub use error::CopyError;
 pub use link::LinkedCopy;
+pub use source::find;
 pub use whole::copy_tree;
 pub use workdir::make_workdir;
 

@@ -46,6 +46,19 @@ pub(super) enum Object {
     Entry(Dir, Vec<u8>),
 }
 
+/// Finds what is at `path`, without wildcards, as a COPY would: links are followed within the source, and what the
+/// ignore file hides is not there. Its canonical path and its metadata.
+///
+/// # Errors
+/// [`CopyError::NotFound`], [`CopyError::Ignored`], or what the kernel says.
+pub fn find(source: &Source<'_>, path: &RootfsPath) -> Result<(RootfsPath, Metadata), CopyError> {
+    let found = source.open(&Candidate {
+        path: path.clone(),
+        origin: Origin::Written,
+    })?;
+    Ok((found.path, found.metadata))
+}
+
 impl<'a> Source<'a> {
     pub(super) const fn rootfs(&self) -> &'a Rootfs {
         match self {

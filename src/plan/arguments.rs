@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::NamedContexts;
 use super::error::PlanProblem;
+use super::{Grants, NamedContexts, Sandbox};
 use crate::oci::Platform;
 
 /// What the command line says.
@@ -21,6 +21,10 @@ pub struct PlanOptions {
     pub labels: Vec<(String, String)>,
     /// `--build-context`.
     pub contexts: NamedContexts,
+    /// What surrounds every RUN, unless its own flags say otherwise.
+    pub sandbox: Sandbox,
+    /// What a RUN may ask for.
+    pub grants: Grants,
 }
 
 impl Default for PlanOptions {
@@ -32,6 +36,8 @@ impl Default for PlanOptions {
             build_platform: Platform::host(),
             labels: Vec::new(),
             contexts: NamedContexts::default(),
+            sandbox: Sandbox::default(),
+            grants: Grants::default(),
         }
     }
 }

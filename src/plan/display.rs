@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    Archives, Base, CopyFrom, CopySource, CopyStep, Mount, MountKind, Onto, Ownership, Plan, PlannedStage, PlannedStep,
-    RunStep, Step,
+    Archives, Base, CopyFrom, CopySource, CopyStep, Mount, MountKind, Network, Onto, Ownership, Plan, PlannedStage,
+    PlannedStep, RunStep, Sandbox, Security, Step,
 };
 use crate::copy::Parents;
 
@@ -78,7 +78,10 @@ impl fmt::Display for RunStep {
         for mount in &self.mounts {
             writeln!(f, "       mount {mount}")?;
         }
-        Ok(())
+        match self.sandbox == Sandbox::default() {
+            true => Ok(()),
+            false => writeln!(f, "       with {}", self.sandbox),
+        }
     }
 }
 
@@ -126,6 +129,43 @@ impl fmt::Display for Mount {
             write!(f, " on {target:?}")?;
         }
         write!(f, "{}", if self.read_only { " read-only" } else { "" })
+    }
+}
+
+/// What is not as usual.
+impl fmt::Display for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        match self.network {
+            Network::Default => {}
+            Network::None => parts.push("network none".to_owned()),
+            Network::Host => parts.push("network host".to_owned()),
+        }
+        match self.security {
+            Security::Sandbox => {}
+            Security::Insecure => parts.push("all privileges".to_owned()),
+        }
+        parts.extend(self.hostname.iter().map(|name| format!("host name {name:?}")));
+        parts.extend(
+            self.hosts
+                .iter()
+                .map(|(name, address)| format!("host {name:?} at {address}")),
+        );
+        let number = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+        parts.extend(self.ulimits.iter().map(|limit| {
+            format!(
+                "limit {}={}:{}",
+                limit.name.as_str(),
+                number(limit.soft),
+                number(limit.hard)
+            )
+        }));
+        parts.extend(self.shm_size.iter().map(|size| format!("/dev/shm of {size} bytes")));
+        parts.extend(self.devices.iter().map(|device| {
+            let required = if device.required { ", required" } else { "" };
+            format!("device {:?}{required}", device.name)
+        }));
+        f.write_str(&parts.join(", "))
     }
 }
 

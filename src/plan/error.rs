@@ -1,6 +1,8 @@
 //! What keeps a Dockerfile from becoming a plan.
 
+use super::device::DeviceProblem;
 use super::mount::MountProblem;
+use super::sandbox::Entitlement;
 use crate::context::RuleError;
 use crate::diagnostic::Diagnostic;
 use crate::dockerfile::{Excerpt, Exhausted, ExpandError, Hint, ParseProblem};
@@ -45,6 +47,8 @@ impl PlanError {
         let hint = match &problem {
             PlanProblem::Mount(mount) => mount.hint(),
             PlanProblem::LinkOwner { .. } => Some(Hint::Try("give --chown a number, or leave --link out")),
+            PlanProblem::Device(device) => device.hint(),
+            PlanProblem::NotGranted { entitlement, .. } => Some(Hint::Try(entitlement.remedy())),
             _ => None,
         };
         Self::at(problem, excerpt.clone()).with_hint(hint)
@@ -82,12 +86,6 @@ impl Diagnostic for PlanError {
 /// What is wrong. The wording follows BuildKit, since people search for it.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanProblem {
-    /// Valid Dockerfile, but not executed by this version.
-    #[error("{feature} is not supported yet")]
-    Unsupported {
-        /// What it is.
-        feature: String,
-    },
     /// An operand cannot be expanded.
     #[error(transparent)]
     Expand(#[from] ExpandError),
@@ -161,6 +159,17 @@ pub enum PlanProblem {
         /// Where, as given.
         target: String,
     },
+    /// A RUN asks for more than the user allows.
+    #[error("{flag} needs {entitlement}, which is not allowed")]
+    NotGranted {
+        /// What the RUN says.
+        flag: String,
+        /// What it needs.
+        entitlement: Entitlement,
+    },
+    /// `--device` of something else.
+    #[error(transparent)]
+    Device(#[from] DeviceProblem),
     /// `--mount` of something else.
     #[error(transparent)]
     Mount(#[from] MountProblem),

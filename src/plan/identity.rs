@@ -8,7 +8,10 @@
 
 use std::fmt;
 
-use super::{Archives, CopyFrom, CopySource, CopyStep, ImageKey, NamedTree, Onto, RunStep, Step, StepId};
+use super::{
+    Archives, CopyFrom, CopySource, CopyStep, ImageKey, Mount, MountKind, NamedTree, Network, Onto, RunStep, Sandbox,
+    Security, Step, StepId,
+};
 use crate::copy::Parents;
 use crate::oci::{Algorithm, Digest, Digester};
 
@@ -99,10 +102,7 @@ impl Step {
             Self::Run(run) => encode_run(&mut encoder, run),
             Self::Copy(copy) => {
                 encoder.text("copy");
-                encoder.text(match copy.from {
-                    CopyFrom::Context | CopyFrom::Tree(_) => "context",
-                    CopyFrom::Scratch | CopyFrom::Stage(_) | CopyFrom::Image(_) => "rootfs",
-                });
+                encoder.text(tree(&copy.from));
                 encoder.list(copy.sources.iter(), |encoder, source| match source {
                     CopySource::Path(path) => {
                         encoder.text("path");
@@ -198,6 +198,85 @@ fn encode_run(encoder: &mut Encoder, run: &RunStep) {
         encoder.text(&script.path);
         encoder.text(&script.content);
     });
+    // What most steps do not have is left out altogether, so that their identities stay what they were.
+    if !run.mounts.is_empty() {
+        encoder.text("mounts");
+        encoder.list(run.mounts.iter(), encode_mount);
+    }
+    if run.sandbox != Sandbox::default() {
+        encoder.text("sandbox");
+        encode_sandbox(encoder, &run.sandbox);
+    }
+}
+
+/// Names and places only: neither a secret's value nor what a cache holds, nor which cache it is, can
+/// matter to what a step makes.
+fn encode_mount(encoder: &mut Encoder, mount: &Mount) {
+    encoder.option(mount.target.as_ref());
+    encoder.flag(mount.read_only);
+    match &mount.kind {
+        MountKind::Bind { from, source } => {
+            encoder.text("bind");
+            encoder.text(tree(from));
+            encoder.text(source);
+        }
+        MountKind::Cache(cache) => {
+            encoder.text("cache");
+            encoder.text(tree(&cache.from));
+            encoder.text(&cache.source);
+            encoder.option(cache.ownership.as_ref());
+        }
+        MountKind::Tmpfs { size } => {
+            encoder.text("tmpfs");
+            encoder.option(size.as_ref());
+        }
+        MountKind::Secret(secret) => {
+            encoder.text("secret");
+            encoder.text(&secret.id);
+            encoder.option(secret.env.as_ref());
+            encoder.flag(secret.required);
+            encoder.text(&secret.ownership.to_string());
+        }
+        MountKind::Ssh(ssh) => {
+            encoder.text("ssh");
+            encoder.text(&ssh.id);
+            encoder.flag(ssh.required);
+            encoder.text(&ssh.ownership.to_string());
+        }
+    }
+}
+
+/// Addresses of extra hosts are left out like those of proxies; their names count.
+fn encode_sandbox(encoder: &mut Encoder, sandbox: &Sandbox) {
+    encoder.text(match sandbox.network {
+        Network::Default => "default",
+        Network::None => "none",
+        Network::Host => "host",
+    });
+    encoder.text(match sandbox.security {
+        Security::Sandbox => "sandbox",
+        Security::Insecure => "insecure",
+    });
+    encoder.option(sandbox.hostname.as_ref());
+    encoder.list(sandbox.hosts.iter(), |encoder, (name, _)| encoder.text(name));
+    encoder.list(sandbox.ulimits.iter(), |encoder, limit| {
+        encoder.text(limit.name.as_str());
+        encoder.option(limit.soft.as_ref());
+        encoder.option(limit.hard.as_ref());
+    });
+    encoder.option(sandbox.shm_size.as_ref());
+    encoder.list(sandbox.devices.iter(), |encoder, device| {
+        encoder.text(&device.name);
+        encoder.flag(device.required);
+    });
+}
+
+/// A stage or image is not part of a fingerprint, for what counts is the content.
+const fn tree(from: &CopyFrom) -> &'static str {
+    match from {
+        CopyFrom::Context | CopyFrom::Tree(_) => "context",
+        CopyFrom::Scratch | CopyFrom::Stage(_) | CopyFrom::Image(_) => "rootfs",
+    }
 }
 
 struct Encoder(Digester);
@@ -225,6 +304,10 @@ impl Encoder {
         }
     }
 
+    fn flag(&mut self, flag: bool) {
+        self.text(if flag { "yes" } else { "no" });
+    }
+
     fn option(&mut self, value: Option<&impl fmt::Display>) {
         self.list(value.iter(), |encoder, value| encoder.text(&value.to_string()));
     }
@@ -250,8 +333,7 @@ mod tests {
             user: None,
             script: None,
             mounts: Vec::new(),
-            network: super::super::Network::Default,
-            security: super::super::Security::Sandbox,
+            sandbox: super::super::Sandbox::default(),
         }
     }
 

@@ -13,6 +13,7 @@
 mod arguments;
 mod contexts;
 mod copy;
+mod device;
 mod display;
 mod environment;
 mod epoch;
@@ -27,6 +28,7 @@ mod names;
 mod needs;
 mod outline;
 mod ports;
+mod sandbox;
 mod signals;
 mod size;
 mod stage;
@@ -45,6 +47,7 @@ pub use contexts::{
     ContextError, ContextSource, ImageSource, LayoutImage, LayoutSelector, NamedContext, NamedContexts, TreeSource,
 };
 pub use copy::{Owner, Principal};
+pub use device::{Device, DeviceProblem};
 pub(crate) use environment::{Environment, NO_VARIABLES, Variables, ensure_path, expand_with};
 pub use epoch::EpochSource;
 pub use error::{PlanError, PlanProblem};
@@ -52,6 +55,7 @@ pub(crate) use mount::Surroundings;
 pub use mount::{CacheMount, Mount, MountKind, MountProblem, Ownership, SecretMount, Sharing, SshMount};
 pub use outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, outline};
 pub(crate) use outline::{default_globals, globals};
+pub use sandbox::{DeviceGrant, Entitlement, Grants, Sandbox, Ulimit, UlimitName};
 pub use size::parse_size;
 pub use steps::plan;
 pub use view::{Scope, StageView};
@@ -238,10 +242,8 @@ pub struct RunStep {
     pub script: Option<ScriptFile>,
     /// What is mounted for the length of the step; what lies above another mount comes first.
     pub mounts: Vec<Mount>,
-    /// What network it sees.
-    pub network: Network,
-    /// What it may do.
-    pub security: Security,
+    /// What surrounds it.
+    pub sandbox: Sandbox,
 }
 
 /// The body of a `RUN <<EOF` that starts with `#!`: a file with mode 0755 for the length of the step.

@@ -502,7 +502,7 @@ fn parse_sharing(value: &str) -> Result<Sharing, MountProblem> {
 }
 
 /// Go's booleans.
-fn parse_bool(value: &str) -> Option<bool> {
+pub(super) fn parse_bool(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),

@@ -8,13 +8,14 @@ use super::error::PlanProblem;
 use super::mount::{self, Mount, MountKind, Surroundings};
 use super::outline::OutlinedStep;
 use super::{
-    Archives, CopyFrom, CopySource, CopyStep, Onto, Outline, RunStep, ScriptFile, Step, WorkdirStep, history, metadata,
+    Archives, CopyFrom, CopySource, CopyStep, Device, Onto, Outline, RunStep, Sandbox, ScriptFile, Step, WorkdirStep,
+    history, metadata,
 };
 use crate::context::IgnorePatterns;
 use crate::copy::Parents;
 use crate::dockerfile::{
-    Add, Arg, Command, Copy, Escape, Heredoc, Instruction, Network, Quoting, Run, RunCommand, Security, Source,
-    Transfer, Word, Workdir,
+    Add, Arg, Command, Copy, Escape, Heredoc, Instruction, Network, Quoting, Run, RunCommand, Source, Transfer, Word,
+    Workdir,
 };
 use crate::oci::{History, ImageConfig};
 use crate::redact;
@@ -114,8 +115,9 @@ impl StageState {
     }
 
     fn run(&self, run: &Run, outlined: &OutlinedStep, outline: &Outline) -> Result<Applied, PlanProblem> {
-        let mounts = self.mounts(run, outlined, outline)?;
-        check_supported(run)?;
+        let mut mounts = self.mounts(run, outlined, outline)?;
+        let env = self.run_env(&mounts)?;
+        mount::sort(&mut mounts);
         let (command, script) = match &run.command {
             RunCommand::Line(command) => (command.clone(), None),
             RunCommand::Body(heredoc) => self.body_command(heredoc),
@@ -124,16 +126,28 @@ impl StageState {
         let history = history::layer(&history::run(&argv, &self.environment.declared()));
         let step = RunStep {
             argv,
-            env: self.environment.of_process()?,
+            env,
             proxy_env: outline.options.proxies(),
             cwd: self.cwd(),
             user: self.config.config.user.clone(),
             script,
             mounts,
-            network: run.network,
-            security: run.security,
+            sandbox: sandbox(run, outline)?,
         };
         Ok((Step::Run(step), Some(history)))
+    }
+
+    /// With the socket of the first SSH agent, unless the stage has one.
+    fn run_env(&self, mounts: &[Mount]) -> Result<Vec<String>, PlanProblem> {
+        const NAME: &str = "SSH_AUTH_SOCK=";
+        let mut env = self.environment.of_process()?;
+        let mut agents = mounts.iter().filter(|mount| matches!(mount.kind, MountKind::Ssh(_)));
+        if let Some(target) = agents.next().and_then(|mount| mount.target.as_ref())
+            && !env.iter().any(|entry| entry.starts_with(NAME))
+        {
+            env.push(format!("{NAME}{target}"));
+        }
+        Ok(env)
     }
 
     fn mounts(&self, run: &Run, outlined: &OutlinedStep, outline: &Outline) -> Result<Vec<Mount>, PlanProblem> {
@@ -152,7 +166,6 @@ impl StageState {
             };
             mounts.push(Mount::plan(written, around, |word| self.word(word, outline.escape))?);
         }
-        mount::sort(&mut mounts);
         Ok(mounts)
     }
 
@@ -378,26 +391,21 @@ fn remote_source(
     }
 }
 
-fn check_supported(run: &Run) -> Result<(), PlanProblem> {
-    if !run.mounts.is_empty() {
-        return Err(unsupported("RUN --mount"));
+/// What surrounds a RUN: the build's options, and over them its own flags.
+fn sandbox(run: &Run, outline: &Outline) -> Result<Sandbox, PlanProblem> {
+    let options = &outline.options;
+    let devices = run.devices.iter().map(|text| Device::parse(text));
+    let mut sandbox = Sandbox {
+        security: run.security,
+        devices: devices.collect::<Result<_, _>>()?,
+        ..options.sandbox.clone()
+    };
+    sandbox.check(run.network, &options.grants)?;
+    if run.network != Network::Default {
+        sandbox.network = run.network;
     }
-    if !run.devices.is_empty() {
-        return Err(unsupported("RUN --device"));
+    if let Some(hostname) = options.build_arg("BUILDKIT_SANDBOX_HOSTNAME") {
+        sandbox.hostname = Some(hostname.to_owned()).filter(|name| !name.is_empty());
     }
-    match run.network {
-        Network::Default => {}
-        Network::None => return Err(unsupported("RUN --network=none")),
-        Network::Host => return Err(unsupported("RUN --network=host")),
-    }
-    match run.security {
-        Security::Sandbox => Ok(()),
-        Security::Insecure => Err(unsupported("RUN --security=insecure")),
-    }
-}
-
-fn unsupported(feature: &str) -> PlanProblem {
-    PlanProblem::Unsupported {
-        feature: feature.to_owned(),
-    }
+    Ok(sandbox)
 }

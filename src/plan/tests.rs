@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+mod mounts;
+
 use super::*;
 use crate::diagnostic::render;
 use crate::dockerfile::parse;
@@ -477,15 +479,6 @@ fn mistakes() {
             "FROM a\nCOPY https://h/r.git#main /y",
             "source can't be a git ref for COPY",
         ),
-        (
-            "FROM a\nRUN --network=none x",
-            "RUN --network=none is not supported yet",
-        ),
-        (
-            "FROM a\nRUN --security=insecure x",
-            "RUN --security=insecure is not supported yet",
-        ),
-        ("FROM a\nRUN --device=x y", "RUN --device is not supported yet"),
         (
             "FROM a\nCOPY --chmod=zz a /y",
             "invalid chmod parameter: 'zz': invalid syntax",

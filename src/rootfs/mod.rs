@@ -13,6 +13,7 @@
 //! setgid and `security.capability` on chown and on writes, and any write changes the mtime.
 
 mod chmod;
+mod content;
 mod dir;
 mod metadata;
 mod path;
@@ -28,6 +29,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 pub use chmod::{Chmod, ChmodError};
+pub use content::ContentError;
 pub use dir::{Dir, Name};
 pub use metadata::{Kind, Metadata, Timestamp};
 pub use path::{PathError, RootfsPath};

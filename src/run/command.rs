@@ -10,11 +10,13 @@ use std::thread;
 
 use rustix::fs::Access;
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit, setrlimit};
 
 use super::enter::errno;
 use super::error::ExecFailure;
 use super::wire::{Command, Report};
+use crate::plan::{Ulimit, UlimitName};
+use crate::secret::SecretValue;
 use crate::sys::{CallError, Context as _, credentials};
 
 /// Where programs are looked up when the environment has no PATH; the default of the image config too.
@@ -41,6 +43,38 @@ pub(super) fn start(command: &Command) -> Result<Pid, Report> {
     })
 }
 
+/// Sets the limits of this process, and so of all that it starts.
+pub(super) fn limit(limits: &[Ulimit]) -> Result<(), CallError> {
+    for limit in limits {
+        let new = Rlimit {
+            current: limit.soft,
+            maximum: limit.hard,
+        };
+        setrlimit(resource(limit.name), new).call(|| format!("set the limit {}", limit.name.as_str()))?;
+    }
+    Ok(())
+}
+
+const fn resource(name: UlimitName) -> Resource {
+    match name {
+        UlimitName::Core => Resource::Core,
+        UlimitName::Cpu => Resource::Cpu,
+        UlimitName::Data => Resource::Data,
+        UlimitName::Fsize => Resource::Fsize,
+        UlimitName::Locks => Resource::Locks,
+        UlimitName::Memlock => Resource::Memlock,
+        UlimitName::Msgqueue => Resource::Msgqueue,
+        UlimitName::Nice => Resource::Nice,
+        UlimitName::Nofile => Resource::Nofile,
+        UlimitName::Nproc => Resource::Nproc,
+        UlimitName::Rss => Resource::Rss,
+        UlimitName::Rtprio => Resource::Rtprio,
+        UlimitName::Rttime => Resource::Rttime,
+        UlimitName::Sigpending => Resource::Sigpending,
+        UlimitName::Stack => Resource::Stack,
+    }
+}
+
 fn become_user_of(command: &Command) -> Result<(), CallError> {
     credentials::limit_capabilities(command.capabilities)?;
     credentials::become_user(command.uid, command.gid, &command.groups)
@@ -51,12 +85,20 @@ fn execute(command: &Command) -> Result<Pid, Report> {
         .argv
         .split_first()
         .ok_or(failed(ExecFailure::NotFound, Errno::NOENT))?;
-    let program = find(name, &command.env)?;
+    let mut env = command.env.clone();
+    let revealed = |value: &SecretValue| OsStr::from_bytes(value.reveal()).to_owned();
+    env.extend(
+        command
+            .secret_env
+            .iter()
+            .map(|(name, value)| (name.clone(), revealed(value))),
+    );
+    let program = find(name, &env)?;
     let child = std::process::Command::new(&program)
         .arg0(name)
         .args(arguments)
         .env_clear()
-        .envs(command.env.iter().map(|(name, value)| (name, value)))
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .process_group(0)
         .spawn()

@@ -18,9 +18,9 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::enter::{builder, errno};
 use super::wire::{self, Report, Request};
-use super::{command, mounts};
-use crate::sys::mount::change_directory;
-use crate::sys::{CallError, Context as _, namespaces, signals};
+use super::{attach, command, mounts};
+use crate::sys::mount::{change_directory, make_all_private};
+use crate::sys::{CallError, Context as _, namespaces, network, signals};
 
 /// How long the command has to end after SIGTERM.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -50,6 +50,7 @@ fn carry_out(builder: &UnixStream) -> Result<Report, Report> {
     change_directory(Path::new(&command.cwd)).map_err(|error| Report::WorkingDirectory {
         errno: error.errno.raw_os_error(),
     })?;
+    command::limit(&command.limits)?;
     let pid = command::start(command)?;
     obey(builder, pid)?;
     Ok(reap_until_end_of(pid)?)
@@ -60,9 +61,16 @@ fn isolate(request: &Request) -> Result<(), CallError> {
     // Out of the terminal's reach: its signals are for the builder, which decides what becomes of them.
     rustix::process::setsid().call(|| "setsid".to_owned())?;
     namespaces::set_hostname(OsStr::new(&request.hostname))?;
+    if request.private_network {
+        namespaces::enter_private_network()?;
+        network::raise_loopback()?;
+    }
+    make_all_private()?;
+    let sources = attach::open_sources(&request.mounts)?;
     mounts::enter_root(&request.root)?;
     rustix::process::umask(Mode::empty());
     mounts::mount_all(request)?;
+    attach::attach_all(&request.mounts, sources)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     Ok(())
 }

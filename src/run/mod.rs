@@ -16,6 +16,7 @@
 //! anywhere, and every mount point that was made for it is gone from the rootfs. A failure inside the
 //! children arrives whole (what was done, to what, errno), or as [`RunError::Lost`], never silently.
 
+mod attach;
 mod choice;
 mod command;
 mod enter;
@@ -32,14 +33,19 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde::{Deserialize, Serialize};
+
 pub use crate::sys::CallError;
+pub use attach::{Mount, MountSource, SourceKind, SourcePlace};
 pub use choice::{IsolationChoice, choose};
 pub use error::{ExecFailure, RunError};
 pub use namespaces::Namespaces;
 pub use stubs::{MountPoint, StubError, Stubs};
 
 use crate::cancel::Cancel;
+use crate::plan::Sandbox;
 pub use crate::progress::Stream;
+use crate::secret::SecretValue;
 use crate::users::Identity;
 
 /// The host name a RUN sees unless the user asks for another; BuildKit's, so that what depends on it
@@ -50,6 +56,9 @@ pub const HOSTNAME: &str = "buildkitsandbox";
 pub trait Isolation: Send + Sync + fmt::Debug {
     /// The name `--isolation` knows it by.
     fn name(&self) -> &'static str;
+
+    /// Whether [`MountSource::Overlay`] works with its scratch in `directory`, which exists.
+    fn supports_overlay(&self, directory: &Path) -> bool;
 
     /// Runs `process` to its end and hands every line it prints, without the newline, to `output`.
     ///
@@ -86,6 +95,30 @@ pub struct Process<'a> {
     /// A program that is there, with mode 0755, for the length of the step: its absolute path, in a
     /// directory directly below `/dev`, and its content.
     pub script: Option<(&'a Path, &'a [u8])>,
+    /// Variables over those of `env`.
+    pub secret_env: &'a [(OsString, SecretValue)],
+    /// What it finds mounted, what lies above another mount first. Mount points that are missing are made, and
+    /// are gone afterwards.
+    pub mounts: &'a [Mount],
+    /// Network, privileges, limits. Its host name and devices are not looked at: they are fields here.
+    pub sandbox: &'a Sandbox,
+    /// Devices besides those that every process finds.
+    pub devices: &'a [DeviceNode],
+}
+
+/// A device that a process finds in `/dev`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeviceNode {
+    /// Absolute path inside.
+    pub path: OsString,
+    /// Whether it is a block device; a character device otherwise.
+    pub is_block: bool,
+    /// Major and minor number.
+    pub number: (u32, u32),
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner and group.
+    pub owner: (u32, u32),
 }
 
 /// How a process ended.

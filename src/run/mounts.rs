@@ -6,15 +6,17 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use rustix::fs::Mode;
+use rustix::fs::{CWD, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
+use super::DeviceNode;
+use super::attach::Mount;
 use super::stubs::MountPoint;
 use super::wire::{Request, Root};
 use crate::sys::mount::{
-    bind_mount, change_directory, enter_own_mount, make_all_private, make_device, make_directory, make_symlink,
-    mount_new, pivot_to_working_directory, set_mount_flags,
+    bind_mount, change_directory, enter_own_mount, make_device, make_directory, make_symlink, mount_new,
+    pivot_to_working_directory, set_mount_flags,
 };
 use crate::sys::{CallError, Context as _};
 
@@ -53,7 +55,9 @@ const STRICT: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(Mou
 const STRICT_READ_ONLY: MountFlags = STRICT.union(MountFlags::RDONLY);
 
 /// What must exist in the rootfs before `request` is carried out.
-pub(super) fn mount_points(request: &Request) -> Vec<MountPoint<'static>> {
+///
+/// A mount point below another mount is no business of the rootfs.
+pub(super) fn mount_points(request: &Request) -> Vec<MountPoint<'_>> {
     let files = [(RESOLV_CONF, &request.resolv_conf), (HOSTS, &request.hosts)];
     SYSTEM
         .iter()
@@ -64,12 +68,23 @@ pub(super) fn mount_points(request: &Request) -> Vec<MountPoint<'static>> {
                 .filter(|(_, content)| content.is_some())
                 .map(|(path, _)| MountPoint::File(path.as_ref())),
         )
+        .chain(uncovered(&request.mounts).map(Mount::point))
         .collect()
+}
+
+/// The mounts that lie below no other one.
+fn uncovered(mounts: &[Mount]) -> impl Iterator<Item = &Mount> {
+    mounts.iter().enumerate().filter_map(|(index, mount)| {
+        let target = Path::new(&mount.target);
+        let is_covered = |above: &Path| target != above && target.starts_with(above);
+        let by_system = SYSTEM.iter().any(|path| is_covered(Path::new(path)));
+        let by_others = mounts[..index].iter().any(|above| is_covered(Path::new(&above.target)));
+        (!by_system && !by_others).then_some(mount)
+    })
 }
 
 /// Makes `root` the root of this process, in a mount namespace that is already its own.
 pub(super) fn enter_root(root: &Root) -> Result<(), CallError> {
-    make_all_private()?;
     match root {
         Root::Directory(path) => enter_own_mount(Path::new(path))?,
         Root::Empty => enter_empty_root()?,
@@ -84,12 +99,16 @@ pub(super) fn enter_root(root: &Root) -> Result<(), CallError> {
 /// network configuration.
 pub(super) fn mount_all(request: &Request) -> Result<(), CallError> {
     mount_new("proc", "/proc", STRICT, "")?;
-    mount_new("sysfs", "/sys", STRICT_READ_ONLY, "")?;
-    fill_dev()?;
+    let sys = if request.unmasked { STRICT } else { STRICT_READ_ONLY };
+    mount_new("sysfs", "/sys", sys, "")?;
+    fill_dev(request.shm_size)?;
+    request.devices.iter().try_for_each(make_requested)?;
     if let Some((path, content)) = &request.script {
         show_script(Path::new(path), content)?;
     }
-    hide_machine()?;
+    if !request.unmasked {
+        hide_machine()?;
+    }
     for (path, content) in [(RESOLV_CONF, &request.resolv_conf), (HOSTS, &request.hosts)] {
         if let Some(content) = content {
             mount_file(path, content)?;
@@ -107,7 +126,7 @@ fn enter_empty_root() -> Result<(), CallError> {
         .try_for_each(|name| make_directory(name, 0o755))
 }
 
-fn fill_dev() -> Result<(), CallError> {
+fn fill_dev(shm_size: u64) -> Result<(), CallError> {
     mount_new("tmpfs", "/dev", MountFlags::NOSUID, "mode=755,size=64m")?;
     DEVICES
         .iter()
@@ -122,7 +141,28 @@ fn fill_dev() -> Result<(), CallError> {
         "newinstance,ptmxmode=0666,mode=0620,gid=5",
     )?;
     make_directory("/dev/shm", 0o1777)?;
-    mount_new("tmpfs", "/dev/shm", STRICT, "mode=1777,size=64m")
+    mount_new("tmpfs", "/dev/shm", STRICT, &format!("mode=1777,size={shm_size}"))
+}
+
+/// Makes a device that the step asked for, with the directories above it.
+fn make_requested(device: &DeviceNode) -> Result<(), CallError> {
+    let path = Path::new(&device.path);
+    let call = || format!("make device {}", path.display());
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)
+            .map_err(super::enter::errno)
+            .call(call)?;
+    }
+    let kind = if device.is_block {
+        FileType::BlockDevice
+    } else {
+        FileType::CharacterDevice
+    };
+    let number = rustix::fs::makedev(device.number.0, device.number.1);
+    let mode = Mode::from_raw_mode(device.mode);
+    rustix::fs::mknodat(CWD, path, kind, mode, number).call(call)?;
+    let (uid, gid) = (Uid::from_raw(device.owner.0), Gid::from_raw(device.owner.1));
+    rustix::fs::chown(path, Some(uid), Some(gid)).call(call)
 }
 
 /// Puts a program into `/dev`, which is gone with the step.

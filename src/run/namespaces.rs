@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
@@ -17,11 +18,16 @@ use rustix::io::Errno;
 
 use super::init::GRACE;
 use super::wire::{self, Report, Request, Root};
-use super::{ENTER, Exit, Isolation, Process, RunError, Stream, Stubs, mounts, output};
+use super::{
+    ENTER, Exit, Isolation, Mount, MountSource, Process, RunError, SourcePlace, Stream, Stubs, mounts, output,
+};
 use crate::cancel::{Cancel, Cancelled};
+use crate::plan::{Network, Security};
 use crate::sys::CallError;
-use crate::sys::credentials::DEFAULT_CAPABILITIES;
+use crate::sys::credentials::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES};
 
+/// What `/dev/shm` holds unless somebody says otherwise; Docker's.
+const SHM_SIZE: u64 = 64 << 20;
 /// How often a waiting builder looks whether it is to stop.
 const CANCEL_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
@@ -56,24 +62,45 @@ impl Namespaces {
     /// # Errors
     /// What was refused.
     pub fn probe(&self) -> Result<(), RunError> {
-        let request = Request {
-            root: Root::Empty,
-            hostname: super::HOSTNAME.into(),
-            resolv_conf: None,
-            hosts: None,
-            script: None,
-            command: None,
-        };
-        match converse(&self.binary, &request, &|_, _| (), &Cancel::default())? {
+        self.attempt(&probe_request())
+    }
+
+    /// Does everything but running a command.
+    fn attempt(&self, request: &Request) -> Result<(), RunError> {
+        match converse(&self.binary, request, &|_, _| (), &Cancel::default())? {
             Report::Ready => Ok(()),
             report => outcome(report, None).map(drop),
         }
+    }
+
+    fn try_overlay(&self, directory: &Path) -> io::Result<Result<(), RunError>> {
+        let scratch = tempfile::tempdir_in(directory)?;
+        for name in ["lower", "upper", "work"] {
+            std::fs::create_dir(scratch.path().join(name))?;
+        }
+        let mut request = probe_request();
+        request.mounts.push(Mount {
+            target: "/sys".into(),
+            read_only: false,
+            source: MountSource::Overlay {
+                lower: SourcePlace {
+                    root: scratch.path().into(),
+                    path: "lower".into(),
+                },
+                scratch: scratch.path().into(),
+            },
+        });
+        Ok(self.attempt(&request))
     }
 }
 
 impl Isolation for Namespaces {
     fn name(&self) -> &'static str {
         "namespaces"
+    }
+
+    fn supports_overlay(&self, directory: &Path) -> bool {
+        matches!(self.try_overlay(directory), Ok(Ok(())))
     }
 
     fn run(
@@ -103,8 +130,26 @@ fn open_rootfs(path: &Path) -> Result<OwnedFd, RunError> {
     })
 }
 
+/// Everything that a RUN needs, in an empty root and without a command.
+fn probe_request() -> Request {
+    Request {
+        root: Root::Empty,
+        hostname: super::HOSTNAME.into(),
+        resolv_conf: None,
+        hosts: None,
+        script: None,
+        mounts: Vec::new(),
+        private_network: false,
+        unmasked: false,
+        shm_size: SHM_SIZE,
+        devices: Vec::new(),
+        command: None,
+    }
+}
+
 fn request(process: &Process<'_>) -> Request {
-    let identity = process.identity;
+    let (identity, sandbox) = (process.identity, process.sandbox);
+    let is_insecure = sandbox.security == Security::Insecure;
     let mut env = process.env.to_vec();
     if !env.iter().any(|(name, _)| name == "HOME") {
         env.push(("HOME".into(), identity.home.clone()));
@@ -114,25 +159,39 @@ fn request(process: &Process<'_>) -> Request {
         hostname: process.hostname.to_owned(),
         // The network is the machine's, so its resolver is too. A machine without one has no say.
         resolv_conf: std::fs::read("/etc/resolv.conf").ok(),
-        hosts: Some(hosts(process.hostname)),
+        hosts: Some(hosts(process.hostname, &sandbox.hosts)),
         script: process.script.map(|(path, content)| (path.into(), content.to_vec())),
+        mounts: process.mounts.to_vec(),
+        private_network: sandbox.network == Network::None,
+        unmasked: is_insecure,
+        shm_size: sandbox.shm_size.unwrap_or(SHM_SIZE),
+        devices: process.devices.to_vec(),
         command: Some(wire::Command {
             argv: process.argv.to_vec(),
             env,
+            secret_env: process.secret_env.to_vec(),
+            limits: sandbox.ulimits.clone(),
             cwd: OsString::from(process.cwd),
             uid: identity.uid,
             gid: identity.gid,
             groups: identity.groups.clone(),
-            capabilities: DEFAULT_CAPABILITIES,
+            capabilities: if is_insecure {
+                ALL_CAPABILITIES
+            } else {
+                DEFAULT_CAPABILITIES
+            },
         }),
     }
 }
 
-/// The machine's `/etc/hosts`, and the process's own host name, without which sudo complains.
-fn hosts(hostname: &OsStr) -> Vec<u8> {
+/// The machine's `/etc/hosts`, more lines, and the process's own host name, without which sudo complains.
+fn hosts(hostname: &OsStr, more: &[(String, IpAddr)]) -> Vec<u8> {
     let mut hosts = std::fs::read("/etc/hosts").unwrap_or_else(|_| b"127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_vec());
     if hosts.last().is_some_and(|byte| *byte != b'\n') {
         hosts.push(b'\n');
+    }
+    for (name, address) in more {
+        hosts.extend_from_slice(format!("{address}\t{name}\n").as_bytes());
     }
     hosts.extend_from_slice(b"127.0.0.1\t");
     hosts.extend_from_slice(hostname.as_bytes());

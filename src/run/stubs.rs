@@ -93,6 +93,11 @@ impl Stubs {
         self.remove_all()
     }
 
+    /// Leaves what was made where it is.
+    pub(super) fn keep(mut self) {
+        self.made.clear();
+    }
+
     fn ensure(&mut self, root: BorrowedFd<'_>, path: &Path, kind: Kind) -> rustix::io::Result<()> {
         match resolve_in_root(root, path, OFlags::PATH) {
             Err(Errno::NOENT) => self.make_missing(root, path, kind),

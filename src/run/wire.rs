@@ -6,7 +6,11 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::DeviceNode;
+use super::attach::Mount;
 use super::error::ExecFailure;
+use crate::plan::Ulimit;
+use crate::secret::SecretValue;
 use crate::sys::CallError;
 
 /// No frame is larger: the kernel takes at most 6 MiB of arguments and environment, JSON is at most some
@@ -23,6 +27,16 @@ pub(super) struct Request {
     pub(super) hosts: Option<Vec<u8>>,
     /// Path below `/dev` and content of a program to put there.
     pub(super) script: Option<(OsString, Vec<u8>)>,
+    /// Mounts besides those that every process finds, in this order.
+    pub(super) mounts: Vec<Mount>,
+    /// Whether it sees a network of its own, with nothing in it but the loopback.
+    pub(super) private_network: bool,
+    /// Whether `/proc` and `/sys` show and do everything.
+    pub(super) unmasked: bool,
+    /// Bytes that `/dev/shm` may hold.
+    pub(super) shm_size: u64,
+    /// Devices besides those that every process finds.
+    pub(super) devices: Vec<DeviceNode>,
     /// `None`: set everything up and stop there.
     pub(super) command: Option<Command>,
 }
@@ -41,6 +55,9 @@ pub(super) enum Root {
 pub(super) struct Command {
     pub(super) argv: Vec<OsString>,
     pub(super) env: Vec<(OsString, OsString)>,
+    /// Over those of `env`.
+    pub(super) secret_env: Vec<(OsString, SecretValue)>,
+    pub(super) limits: Vec<Ulimit>,
     pub(super) cwd: OsString,
     pub(super) uid: u32,
     pub(super) gid: u32,
@@ -142,6 +159,8 @@ mod tests {
         let command = Command {
             argv: vec![odd.clone()],
             env: vec![(odd.clone(), odd.clone())],
+            secret_env: vec![(odd.clone(), SecretValue::new(b"\xff".to_vec()))],
+            limits: Vec::new(),
             cwd: odd.clone(),
             uid: u32::MAX,
             gid: 0,
@@ -154,6 +173,11 @@ mod tests {
             resolv_conf: Some(b"\0\xff".to_vec()),
             hosts: None,
             script: None,
+            mounts: Vec::new(),
+            private_network: true,
+            unmasked: false,
+            shm_size: 1,
+            devices: Vec::new(),
             command: Some(command),
         };
         let mut bytes = Vec::new();

@@ -9,6 +9,7 @@
 //!       blobs/incoming-<random>  blobs being written or downloaded
 //!       rootfs/                  one directory for each stage
 //!       tmp/                     anything else
+//!   cache-mounts/                directories that outlive builds, see [`CacheMounts`]
 //! ```
 //!
 //! Invariants: a name under `blobs/sha256` is a whole blob (written beside and renamed); a directory whose lock nobody
@@ -17,6 +18,7 @@
 
 mod archive;
 mod blobs;
+mod cache_mounts;
 mod error;
 mod incoming;
 mod layout;
@@ -25,6 +27,7 @@ mod state;
 
 pub use archive::{ArchiveImage, write_archive};
 pub use blobs::{Blob, BlobWriter, Blobs};
+pub use cache_mounts::{CacheMount, CacheMounts, CacheUse};
 pub use error::StoreError;
 pub use incoming::{Cause, Incoming, IncomingFailed, IncomingReader, IncomingWriter};
 pub use layout::ImageLayout;

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use super::{Blobs, StoreError, remove_tree};
+use super::{Blobs, CacheMounts, StoreError, remove_tree};
 use crate::progress::{Event, Progress};
 
 const BUILDS: &str = "builds";
@@ -60,6 +60,12 @@ impl StateDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The directories of cache mounts.
+    #[must_use]
+    pub fn cache_mounts(&self) -> CacheMounts {
+        CacheMounts::below(&self.path)
     }
 
     /// Begins a build, after removing what killed builds left behind. What cannot be removed is a warning.

@@ -8,6 +8,9 @@ use super::{CallError, Context as _};
 /// The capabilities Docker and the runtimes give a container by default, as a bit set.
 pub(crate) const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
 
+/// Every capability there is, as a bit set.
+pub(crate) const ALL_CAPABILITIES: u64 = u64::MAX;
+
 /// The highest capability number the interface can express.
 const LAST_CAPABILITY: u32 = 63;
 

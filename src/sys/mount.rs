@@ -1,11 +1,14 @@
 //! Mounts. Callers are in a mount namespace of their own.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+};
 
 use super::{CallError, Context as _};
 
@@ -46,9 +49,63 @@ pub(crate) fn enter_own_mount(path: &Path) -> Result<(), CallError> {
     rustix::process::fchdir(&clone).call(|| format!("enter the mount of {path:?}"))
 }
 
-fn clone_mount(directory: impl AsFd) -> rustix::io::Result<OwnedFd> {
+/// A second mount of the file or directory that a descriptor stands for, in no place yet.
+pub(crate) fn clone_mount(directory: impl AsFd) -> rustix::io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     rustix::mount::open_tree(directory.as_fd(), "", flags)
+}
+
+/// Like [`clone_mount`]; `name` tells people what it is of.
+pub(crate) fn clone_tree(file: impl AsFd, name: impl FnOnce() -> String) -> Result<OwnedFd, CallError> {
+    clone_mount(file).call(|| format!("open_tree of {}", name()))
+}
+
+/// A new tmpfs, in no place yet, which everybody may write to.
+pub(crate) fn new_tmpfs(size: Option<u64>, name: impl Fn() -> String) -> Result<OwnedFd, CallError> {
+    let make = || {
+        let tmpfs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&tmpfs, "mode", "1777")?;
+        if let Some(size) = size {
+            fsconfig_set_string(&tmpfs, "size", size.to_string())?;
+        }
+        fsconfig_create(&tmpfs)?;
+        fsmount(&tmpfs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOSUID)
+    };
+    make().call(|| format!("make a tmpfs for {}", name()))
+}
+
+/// A new overlay, in no place yet: shows `lower`, and keeps changes in the directories `upper` and `work` of
+/// `scratch`.
+pub(crate) fn new_overlay(
+    lower: impl AsFd,
+    scratch: impl AsFd,
+    name: impl Fn() -> String,
+) -> Result<OwnedFd, CallError> {
+    let make = || {
+        let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // By descriptor, since the overlay's own grammar gives colons and commas a meaning.
+        let by_descriptor = |file: &dyn AsFd| format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+        let scratch = by_descriptor(&scratch);
+        fsconfig_set_string(&overlay, "lowerdir", by_descriptor(&lower))?;
+        fsconfig_set_string(&overlay, "upperdir", format!("{scratch}/upper"))?;
+        fsconfig_set_string(&overlay, "workdir", format!("{scratch}/work"))?;
+        fsconfig_create(&overlay)?;
+        fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+    };
+    make().call(|| format!("make an overlay of {}", name()))
+}
+
+/// Puts a mount that is in no place yet upon `target`.
+pub(crate) fn attach_mount(mount: impl AsFd, target: impl AsFd, name: impl Fn() -> String) -> Result<(), CallError> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount.as_fd(), "", target.as_fd(), "", flags).call(|| format!("mount on {}", name()))
+}
+
+/// Sets the flags of a mount that is in its place. Needs `/proc`.
+pub(crate) fn set_flags_of(mount: impl AsFd, flags: MountFlags, name: impl Fn() -> String) -> Result<(), CallError> {
+    let path = format!("/proc/self/fd/{}", mount.as_fd().as_raw_fd());
+    rustix::mount::mount_remount(path, MountFlags::BIND | flags, c"")
+        .call(|| format!("remount {} with flags {:#x}", name(), flags.bits()))
 }
 
 /// Makes the working directory, which must be the root of a mount, the root of this mount namespace,

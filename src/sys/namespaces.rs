@@ -19,10 +19,15 @@ pub(crate) fn enter_private_namespaces() -> Result<(), CallError> {
     unshare(flags, "CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS")
 }
 
+/// Moves this process into a network namespace of its own, in which nothing is switched on.
+pub(crate) fn enter_private_network() -> Result<(), CallError> {
+    unshare(UnshareFlags::NEWNET, "CLONE_NEWNET")
+}
+
 fn unshare(flags: UnshareFlags, names: &str) -> Result<(), CallError> {
     debug_assert!(!flags.contains(UnshareFlags::FILES));
     // SAFETY: only `FILES` is dangerous (a thread would see another descriptor table than its siblings);
-    // the two callers above never pass it.
+    // the callers above never pass it.
     unsafe { rustix::thread::unshare_unsafe(flags) }.call(|| format!("unshare({names})"))
 }
 

@@ -1,0 +1,296 @@
+//! `type=bind`: a file or directory of a tree, as it is or with changes that are thrown away.
+//!
+//! The context is only seen through its ignore file, and owned by root: where that differs from what is on disk,
+//! the mount shows a copy, which all steps of the build share.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::super::error::BuildError;
+use super::super::session::Session;
+use super::super::trees::Tree;
+use super::{MountError, Prepared};
+use crate::context::{BuildContext, Hits};
+use crate::copy::{self, CopyError, CopyRequest, Source};
+use crate::plan::CopyFrom;
+use crate::progress::Event;
+use crate::rootfs::{Dir, Metadata, Rootfs, RootfsError, RootfsPath};
+use crate::run::{MountSource, SourceKind, SourcePlace};
+use crate::snapshot::Fingerprints;
+
+/// Where a copy lies in a rootfs made for it.
+const COPY: &[u8] = b"/copy";
+
+/// Copies of parts of the context, each made once, by whoever asks first; the others wait for him.
+#[derive(Debug, Default)]
+pub(crate) struct Views(Mutex<BTreeMap<(String, RootfsPath), Arc<Slot>>>);
+
+/// Guards the copying; holds the copy once it is whole.
+type Slot = Mutex<Option<Arc<Rootfs>>>;
+
+impl Views {
+    fn slot(&self, from: &CopyFrom, path: &RootfsPath) -> Arc<Slot> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry((from.to_string(), path.clone())).or_default())
+    }
+}
+
+/// A file or directory that can be mounted as it is.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) place: SourcePlace,
+    pub(super) metadata: Metadata,
+}
+
+impl Prepared {
+    /// To be read.
+    pub(super) fn shown(
+        &mut self,
+        from: &CopyFrom,
+        source: &str,
+        session: &Session,
+    ) -> Result<MountSource, BuildError> {
+        let seen = self.see(from, source, session)?;
+        Ok(MountSource::Tree {
+            kind: kind(&seen.metadata),
+            place: seen.place,
+        })
+    }
+
+    /// To be written to, in vain.
+    pub(super) fn scratched(
+        &mut self,
+        from: &CopyFrom,
+        source: &str,
+        session: &Session,
+    ) -> Result<MountSource, BuildError> {
+        let seen = self.see(from, source, session)?;
+        let scratch = session.workspace().new_rootfs()?;
+        self.scratch.push(Arc::clone(&scratch));
+        if seen.metadata.is_dir() && session.overlays_work()? {
+            make_overlay_directories(scratch.host_path(), &seen.metadata).map_err(|error| MountError::Prepare {
+                path: source.to_owned(),
+                source: error,
+            })?;
+            return Ok(MountSource::Overlay {
+                lower: seen.place,
+                scratch: scratch.host_path().into(),
+            });
+        }
+        let place = copy_to(&scratch, &seen, session)?;
+        Ok(MountSource::Tree {
+            kind: kind(&seen.metadata),
+            place,
+        })
+    }
+
+    /// Finds `source` in the tree, and makes a copy of what must not be seen as it is.
+    pub(super) fn see(&mut self, from: &CopyFrom, source: &str, session: &Session) -> Result<Seen, BuildError> {
+        let path = RootfsPath::parse_clamped(source.as_bytes()).map_err(CopyError::from)?;
+        let context = match session.tree(from)? {
+            Tree::Context(context) => context,
+            Tree::Rootfs(rootfs) => {
+                let (path, metadata) = copy::find(&Source::Tree(&rootfs), &path)?;
+                let place = place(&rootfs, &path);
+                self.trees.push(rootfs);
+                return Ok(Seen { place, metadata });
+            }
+        };
+        let (path, metadata) = copy::find(&Source::Context(context), &path)?;
+        if is_as_it_should_be(context, &path, &metadata)? {
+            let place = place(context.rootfs(), &path);
+            return Ok(Seen { place, metadata });
+        }
+        let slot = session.supplies.views.slot(from, &path);
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let copy = match &*slot {
+            Some(copy) => Arc::clone(copy),
+            None => {
+                let copy = session.workspace().new_rootfs()?;
+                copy_source(&Source::Context(context), &path, &metadata, &copy, session)?;
+                *slot = Some(Arc::clone(&copy));
+                copy
+            }
+        };
+        let path = RootfsPath::parse_clamped(COPY).map_err(CopyError::from)?;
+        let place = place(&copy, &path);
+        self.trees.push(copy);
+        Ok(Seen { place, metadata })
+    }
+}
+
+impl Session {
+    fn overlays_work(&self) -> Result<bool, BuildError> {
+        let directory = self.workspace().subdirectory("tmp")?;
+        let isolation = self.isolation.as_ref();
+        let try_it = || isolation.is_some_and(|isolation| isolation.supports_overlay(&directory));
+        Ok(*self.supplies.overlays.get_or_init(try_it))
+    }
+}
+
+fn kind(metadata: &Metadata) -> SourceKind {
+    match metadata.is_dir() {
+        true => SourceKind::Directory,
+        false => SourceKind::File,
+    }
+}
+
+fn place(rootfs: &Rootfs, path: &RootfsPath) -> SourcePlace {
+    use std::os::unix::ffi::OsStringExt as _;
+    let path = match path.is_root() {
+        true => b".".to_vec(),
+        false => path.as_bytes().to_vec(),
+    };
+    SourcePlace {
+        root: rootfs.host_path().into(),
+        path: std::ffi::OsString::from_vec(path),
+    }
+}
+
+/// What an overlay needs; its root looks like the directory it covers.
+fn make_overlay_directories(scratch: &Path, lower: &Metadata) -> std::io::Result<()> {
+    let (upper, work) = (scratch.join("upper"), scratch.join("work"));
+    fs::create_dir(&upper)?;
+    fs::create_dir(&work)?;
+    chown(&upper, Some(lower.uid), Some(lower.gid))?;
+    fs::set_permissions(&upper, fs::Permissions::from_mode(lower.mode))
+}
+
+fn copy_to(scratch: &Rootfs, seen: &Seen, session: &Session) -> Result<SourcePlace, BuildError> {
+    let prepare = |source| MountError::Prepare {
+        path: seen.place.path.display().to_string(),
+        source,
+    };
+    let tree = Rootfs::open(Path::new(&seen.place.root)).map_err(prepare)?;
+    let path = RootfsPath::parse_clamped(seen.place.path.as_encoded_bytes()).map_err(CopyError::from)?;
+    copy_source(&Source::Tree(&tree), &path, &seen.metadata, scratch, session)?;
+    let copy = RootfsPath::parse_clamped(COPY).map_err(CopyError::from)?;
+    Ok(place(scratch, &copy))
+}
+
+/// Copies a file or directory to [`COPY`] in an empty rootfs.
+fn copy_source(
+    source: &Source<'_>,
+    path: &RootfsPath,
+    metadata: &Metadata,
+    to: &Rootfs,
+    session: &Session,
+) -> Result<(), BuildError> {
+    copy_into(source, path, COPY, to, session)?;
+    if metadata.is_dir() {
+        let owner = match source {
+            Source::Context(_) => (0, 0),
+            Source::Tree(_) => (metadata.uid, metadata.gid),
+        };
+        let name = COPY.strip_prefix(b"/").unwrap_or(COPY);
+        let same = || -> std::io::Result<()> {
+            to.root().set_owner(name, owner.0, owner.1)?;
+            to.root().set_mode(name, metadata.mode)
+        };
+        same().map_err(|source| MountError::Prepare {
+            path: path.display_absolute(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// Copies a file, or what is in a directory.
+pub(super) fn copy_into(
+    source: &Source<'_>,
+    path: &RootfsPath,
+    destination: &[u8],
+    to: &Rootfs,
+    session: &Session,
+) -> Result<(), BuildError> {
+    let request = CopyRequest {
+        source: *source,
+        paths: &[literal(path)],
+        files: &[],
+        destination,
+        chown: None,
+        chmod: None,
+        exclude: None,
+        mode: copy::Mode::Copy,
+        parents: copy::Parents::Dropped,
+        created_mtime: None,
+    };
+    let warn = |text: &str| session.progress.event(Event::Warning(text));
+    copy::copy(&request, to, &mut Fingerprints::default(), &session.cancel, &warn)?;
+    Ok(())
+}
+
+/// The path as a source of a copy, in which `*` and others are wildcards.
+fn literal(path: &RootfsPath) -> Vec<u8> {
+    let mut text = b"/".to_vec();
+    for byte in path.as_bytes() {
+        if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    text
+}
+
+/// Whether the context's own files can be shown: nothing is hidden, all belongs to root, and nothing is mounted.
+fn is_as_it_should_be(context: &BuildContext, path: &RootfsPath, metadata: &Metadata) -> Result<bool, BuildError> {
+    let belongs_to_root = |metadata: &Metadata| (metadata.uid, metadata.gid) == (0, 0);
+    if !belongs_to_root(metadata) {
+        return Ok(false);
+    }
+    let hits = match context.ignore() {
+        None => Hits::default(),
+        Some(ignore) => {
+            let judgement = ignore.patterns.judge_path(path);
+            if judgement.is_excluded() {
+                return Ok(false);
+            }
+            judgement.hits
+        }
+    };
+    if !metadata.is_dir() {
+        return Ok(true);
+    }
+    let directory = context.rootfs().open_dir(path).map_err(CopyError::Read)?;
+    let below = |dir: &Dir, at: &RootfsPath, hits: &Hits| all_below(context, metadata.mount, (dir, at, hits));
+    Ok(below(&directory, path, &hits).map_err(CopyError::Read)?)
+}
+
+fn all_below(
+    context: &BuildContext,
+    mount: u64,
+    (directory, at, hits): (&Dir, &RootfsPath, &Hits),
+) -> Result<bool, RootfsError> {
+    let names = directory.names();
+    for name in names.map_err(|source| RootfsError::new("list", at, source))? {
+        let path = at.join(&name);
+        let failed = |operation| {
+            let path = &path;
+            move |source| RootfsError::new(operation, path, source)
+        };
+        let judgement = context
+            .ignore()
+            .map(|ignore| ignore.patterns.judge(hits, path.as_bytes()));
+        if judgement.as_ref().is_some_and(crate::context::Judgement::is_excluded) {
+            return Ok(false);
+        }
+        // What vanishes meanwhile is not missed.
+        let Some(metadata) = directory.stat(&name).map_err(failed("stat"))? else {
+            continue;
+        };
+        if (metadata.uid, metadata.gid, metadata.mount) != (0, 0, mount) {
+            return Ok(false);
+        }
+        if metadata.is_dir() {
+            let below = directory.open_dir(&name).map_err(failed("open directory"))?;
+            let hits = judgement.map(|judgement| judgement.hits).unwrap_or_default();
+            if !all_below(context, mount, (&below, &path, &hits))? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,166 @@
+//! What `RUN --mount` asks for, made ready for one step: trees to bind, caches held, secrets, agents.
+//!
+//! Everything that a step holds for its mounts is in [`Prepared`] and is given back when that is dropped.
+
+mod agent;
+mod bind;
+mod cache;
+mod devices;
+mod error;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use agent::Agent;
+pub use error::MountError;
+
+pub(crate) use bind::Views;
+
+use super::error::BuildError;
+use super::request::BuildRequest;
+use super::session::Session;
+use crate::plan::{self, DeviceGrant, MountKind, RunStep, SecretMount, SshMount};
+use crate::rootfs::Rootfs;
+use crate::run::{DeviceNode, Mount, MountSource};
+use crate::secret::SecretValue;
+use crate::store::{CacheMount, CacheMounts};
+
+/// What a build has for the mounts of its steps.
+#[derive(Debug)]
+pub(crate) struct Supplies {
+    /// Values of secrets, by ID.
+    pub(crate) secrets: BTreeMap<String, SecretValue>,
+    /// Sockets of agents, by ID.
+    pub(crate) ssh_agents: BTreeMap<String, PathBuf>,
+    /// Which devices a step may have.
+    pub(crate) device_grant: DeviceGrant,
+    /// Where caches are.
+    pub(crate) caches: CacheMounts,
+    /// Parts of the context as mounts show them.
+    pub(crate) views: Views,
+    /// Whether overlays work in the build's directory; unset until somebody wants one.
+    pub(crate) overlays: OnceLock<bool>,
+}
+
+impl Supplies {
+    /// What `request` hands in.
+    pub(crate) fn new(request: &BuildRequest, caches: CacheMounts) -> Self {
+        Self {
+            secrets: request.secrets.clone(),
+            ssh_agents: request.ssh_agents.clone(),
+            device_grant: request.grants.devices.clone(),
+            caches,
+            views: Views::default(),
+            overlays: OnceLock::new(),
+        }
+    }
+}
+
+/// The mounts of one step, ready to be made.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// In their order.
+    pub(crate) mounts: Vec<Mount>,
+    /// Variables that devices bring along.
+    pub(crate) device_env: Vec<(OsString, OsString)>,
+    /// Secrets that are variables.
+    pub(crate) env: Vec<(OsString, SecretValue)>,
+    /// In `/dev`.
+    pub(crate) devices: Vec<DeviceNode>,
+    caches: BTreeMap<String, CacheMount>,
+    agents: Vec<Agent>,
+    /// Trees that are read; alive until the step has ended.
+    trees: Vec<Arc<Rootfs>>,
+    /// Made for this step alone.
+    scratch: Vec<Arc<Rootfs>>,
+}
+
+impl Prepared {
+    /// Makes ready what `step` mounts. Waits for caches that others have locked.
+    pub(crate) fn of(step: &RunStep, session: &Session) -> Result<Self, BuildError> {
+        let mut prepared = Self::default();
+        prepared.hold_caches(step, session)?;
+        for mount in &step.mounts {
+            prepared.add(mount, session)?;
+        }
+        prepared.add_devices(&step.sandbox.devices, session)?;
+        Ok(prepared)
+    }
+
+    /// Gives back what the step held.
+    pub(crate) fn release(self, session: &Session) {
+        for scratch in self.scratch {
+            session.workspace().remove_in_background(scratch);
+        }
+    }
+
+    fn add(&mut self, mount: &plan::Mount, session: &Session) -> Result<(), BuildError> {
+        let (source, read_only) = match &mount.kind {
+            MountKind::Bind { from, source } => {
+                let source = match mount.read_only {
+                    true => self.shown(from, source, session)?,
+                    false => self.scratched(from, source, session)?,
+                };
+                (source, mount.read_only)
+            }
+            MountKind::Cache(cache) => (self.cached(cache, session)?, mount.read_only),
+            MountKind::Tmpfs { size } => (MountSource::Tmpfs { size: *size }, mount.read_only),
+            MountKind::Secret(secret) => match self.secret(secret, session)? {
+                Some(source) => (source, true),
+                None => return Ok(()),
+            },
+            MountKind::Ssh(ssh) => match self.agent(ssh, session)? {
+                Some(source) => (source, false),
+                None => return Ok(()),
+            },
+        };
+        if let Some(target) = &mount.target {
+            self.mounts.push(Mount {
+                target: target.into(),
+                read_only,
+                source,
+            });
+        }
+        Ok(())
+    }
+
+    /// The file; `None` when there is no such secret and nobody insists.
+    fn secret(&mut self, secret: &SecretMount, session: &Session) -> Result<Option<MountSource>, BuildError> {
+        let value = session.supplies.secrets.get(&secret.id);
+        if value.is_none() && secret.required {
+            let id = secret.id.clone();
+            return Err(MountError::NoSecret { id }.into());
+        }
+        if let Some(name) = &secret.env {
+            let value = value.cloned().unwrap_or_else(|| SecretValue::new(Vec::new()));
+            if value.reveal().contains(&0) {
+                let id = secret.id.clone();
+                return Err(MountError::SecretNotText { id }.into());
+            }
+            self.env.push((name.into(), value));
+        }
+        let plan::Ownership { uid, gid, mode } = secret.ownership;
+        Ok(value
+            .cloned()
+            .map(|value| MountSource::Secret { value, uid, gid, mode }))
+    }
+
+    fn agent(&mut self, ssh: &SshMount, session: &Session) -> Result<Option<MountSource>, BuildError> {
+        let Some(socket) = session.supplies.ssh_agents.get(&ssh.id) else {
+            return match ssh.required {
+                true => Err(MountError::NoAgent { id: ssh.id.clone() }.into()),
+                false => Ok(None),
+            };
+        };
+        let parent = session.workspace().subdirectory("agents")?;
+        let agent = Agent::forward(socket, &parent, ssh.ownership).map_err(|source| MountError::Agent {
+            id: ssh.id.clone(),
+            source,
+        })?;
+        let source = agent.source();
+        self.agents.push(agent);
+        Ok(Some(source))
+    }
+}

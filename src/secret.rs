@@ -1,0 +1,44 @@
+//! Values that no message may show.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A secret's bytes. `Debug` hides them, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretValue(Vec<u8>);
+
+impl SecretValue {
+    /// Hides `bytes`.
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretValue(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_does_not_tell() {
+        let value = SecretValue::new(b"hunter2".to_vec());
+        assert_eq!(
+            format!("{value:?} {:#?}", Some(&value)),
+            "SecretValue(…) Some(\n    SecretValue(…),\n)"
+        );
+    }
+}
