@@ -182,8 +182,12 @@ fn root_l196_what_cannot_be_mounted_says_why() {
 fn root_l193_a_failing_process_is_told_with_its_code() {
     let sandbox = sandbox();
     let failed = build(&sandbox, "RUN exit 3\n").run().code(3);
-    let words = "error: process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3\n  Dockerfile:5 ";
-    assert!(failed.stderr.contains(words), "{}", failed.report());
+    let words = "error: process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3\n";
+    assert!(
+        failed.stderr.contains(words) && failed.stderr.contains("Dockerfile:5 (stage \"1\")"),
+        "{}",
+        failed.report()
+    );
 }
 
 #[test]
