@@ -90,7 +90,8 @@ fn l433_findings_before_a_mistake_are_told() {
     let place = Place::with("FROM scratch AS Bad\nMAINTAINER me\nBADCMD\n");
     let (built, told, exit) = place.build(&[]);
     assert_eq!((built, exit), (false, Some(1)));
-    let headlines: Vec<&str> = told.lines().filter(|line| !line.starts_with(' ')).collect();
+    let is_headline = |line: &&str| line.starts_with("warning:") || line.starts_with("error:");
+    let headlines: Vec<&str> = told.lines().filter(is_headline).collect();
     assert_eq!(
         headlines,
         [

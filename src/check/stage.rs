@@ -17,7 +17,7 @@ use crate::oci::ImageConfig;
 use crate::plan::{Base, Environment, ImageKey, NO_VARIABLES, StageId, StageView, ensure_path};
 
 /// How many variables may be what was meant; beyond that the search costs more than it helps.
-const SUGGESTED: usize = 1000;
+const SUGGESTED: usize = 100;
 
 /// Looks at stages in the order of the file.
 pub(super) fn of_stages(subject: &Subject<'_>, stages: &[StageView<'_>], findings: &mut Findings<'_>) {

@@ -510,6 +510,15 @@ fn what_an_image_may_set_is_not_said_to_be_undefined() {
     assert_eq!(undefined(&case), known);
 }
 
+/// Each of these would take all memory, or minutes, if nobody counted.
+#[test]
+fn large_files_take_no_longer_than_they_are() {
+    let doubling = format!("FROM scratch\nENV a=x\n{}", "ENV a=$a$a\n".repeat(100));
+    assert_eq!(found(&doubling), [""; 0]);
+    let undefined: String = (0..1000).map(|n| format!("ENV name{n}=$unknown{n}\n")).collect();
+    assert_eq!(found(&format!("FROM scratch\n{undefined}")).len(), 1000);
+}
+
 #[test]
 fn triggers_count_where_they_run() {
     let text = "FROM scratch AS a\nONBUILD COPY $foo /\nFROM a\n";
