@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::oci::{
-    Compression, Descriptor, DiffId, History, ImageConfig, ImageId, LayerFormat, Manifest, ManifestFormat, MediaType,
-    MediaTypeExt as _, Raw,
+    Annotated, Annotations, Compression, Descriptor, DiffId, History, ImageConfig, ImageId, Index, LayerFormat,
+    Manifest, ManifestFormat, MediaType, MediaTypeExt as _, Raw,
 };
 
 /// BuildKit's note on a layer whose times were cut down, with the seconds to which.
@@ -49,6 +49,42 @@ impl Image {
     #[must_use]
     pub fn layers(&self) -> &[Descriptor] {
         &self.manifest.value().layers
+    }
+}
+
+/// Images of several platforms under one name.
+#[derive(Clone, Debug)]
+pub struct ImageIndex {
+    /// The index.
+    pub index: Raw<Index>,
+    /// Its family, and that of all its images.
+    pub format: ManifestFormat,
+    /// The images in its order.
+    pub images: Vec<Image>,
+}
+
+impl ImageIndex {
+    /// Lists `images`, all of one family, each with the platform of its config.
+    #[must_use]
+    pub fn of(images: Vec<Image>, annotations: &Annotations) -> Self {
+        let format = images
+            .first()
+            .map_or_else(ManifestFormat::default, |image| image.format);
+        let entry = |image: &Image| {
+            let (digest, size) = (*image.manifest.digest(), image.manifest.bytes().len() as u64);
+            let platform = &image.config.value().platform;
+            let mut descriptor = Descriptor::new(image.format.manifest_type(), digest, size);
+            descriptor.annotations = annotations.of_image(Annotated::ManifestDescriptor, platform);
+            descriptor.platform = Some(platform.clone());
+            descriptor
+        };
+        let mut index = Index::new(format, images.iter().map(entry).collect());
+        index.annotations = annotations.of_index(Annotated::Index);
+        Self {
+            index: Raw::write(index),
+            format,
+            images,
+        }
     }
 }
 

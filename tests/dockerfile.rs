@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rbuild::diagnostic::render;
 use rbuild::dockerfile::{Dockerfile, check_frontend, parse};
 use rbuild::oci::{Digest, ImageConfig};
-use rbuild::plan::{BaseConfig, BaseConfigs, ImageKey, ImageUse, PlanOptions, Planning, outline, plan};
+use rbuild::plan::{BaseConfig, BaseConfigs, ImageKey, ImageUse, PlanOptions, Planning, PlatformOrigin, outline, plan};
 
 #[test]
 fn dockerfiles_parse_as_recorded() {
@@ -101,8 +101,7 @@ fn plan_case(case: &Path) -> Result<String, String> {
         match plan(&outline, &configs).map_err(|error| render(&error))? {
             Planning::Needs(images) => rounds.push(images),
             Planning::Ready(plan) => {
-                let target = plan.stage(plan.target).unwrap();
-                let config = serde_json::to_string_pretty(&target.config).unwrap();
+                let config = serde_json::to_string_pretty(&plan.products[0].config).unwrap();
                 let _ = write!(text, "\n{plan}\n{config}\n");
                 return Ok(text);
             }
@@ -126,7 +125,10 @@ fn options(case: &Path) -> PlanOptions {
             "build-arg" => options.build_args.push(pair()),
             "label" => options.labels.push(pair()),
             "target" => options.targets.push(value.to_owned()),
-            "platform" => options.target_platform = value.parse().unwrap(),
+            "platform" => {
+                options.target_platform = value.parse().unwrap();
+                options.platform_origin = PlatformOrigin::Requested;
+            }
             other => panic!("unknown option {other}"),
         }
     }

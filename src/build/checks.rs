@@ -41,28 +41,28 @@ pub(crate) fn read(
 }
 
 impl Checks {
-    /// Looks at the stages that are needed.
+    /// Looks at the stages that are needed for each platform; what holds for several is told once.
     ///
     /// # Errors
     /// There are findings, and they count as errors.
     pub(crate) fn of_stages(
         mut self,
         file: &Dockerfile,
-        outline: &Outline,
+        outlines: &[Outline],
         session: &Session,
     ) -> Result<(), BuildError> {
-        let subject = Subject {
-            file,
-            outline,
-            configs: session.images.configs(),
-            ignore: session
-                .context
-                .as_ref()
-                .and_then(|context| context.ignore())
-                .map(|file| &file.patterns),
-        };
-        let found = check::stages(&subject, Scope::Target, &self.options)?;
-        self.tell(found, &*session.progress);
+        let ignore = session.context.as_ref().and_then(|context| context.ignore());
+        for outline in outlines {
+            let subject = Subject {
+                file,
+                outline,
+                configs: session.images.configs(),
+                ignore: ignore.map(|file| &file.patterns),
+            };
+            let mut found = check::stages(&subject, Scope::Target, &self.options)?;
+            found.retain(|finding| !self.found.contains(finding));
+            self.tell(found, &*session.progress);
+        }
         match Violation::of(&self.found).filter(|_| self.options.error) {
             Some(violation) => Err(violation.into()),
             None => Ok(()),

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::{BuildError, Problem};
-use super::session::stage_label;
 use crate::context::{BuildContext, IgnoreFile};
 use crate::plan::{CopyFrom, NamedTree, Plan, TreeSource};
 use crate::rootfs::Rootfs;
@@ -21,7 +20,7 @@ impl NamedTrees {
             for step in &stage.steps {
                 for tree in step.step.sources().filter_map(named) {
                     if !trees.contains_key(tree) {
-                        let opened = open(tree).map_err(|error| error.at(&step.excerpt, &stage_label(stage)))?;
+                        let opened = open(tree).map_err(|error| error.at(&step.excerpt, &stage.label))?;
                         trees.insert(tree.clone(), opened);
                     }
                 }

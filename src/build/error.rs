@@ -13,7 +13,7 @@ use crate::diagnostic::{self, Diagnostic};
 use crate::dockerfile::{Excerpt, Hint, ParseError};
 use crate::image::ImageError;
 use crate::layer::{ApplyError, LevelError, WriteError};
-use crate::oci::{ConfigError, DiffId, Digest, Reference};
+use crate::oci::{AnnotationError, ConfigError, DiffId, Digest, Reference};
 use crate::plan::{ImageSource, LayoutImage, PlanError};
 use crate::registry::RegistryError;
 use crate::remote::RemoteError;
@@ -175,6 +175,9 @@ pub enum Problem {
     /// The compression has no such level.
     #[error(transparent)]
     Level(#[from] LevelError),
+    /// An annotation has no place in the image.
+    #[error("the annotations do not fit the image")]
+    Annotation(#[source] AnnotationError),
     /// The parts do not make an image.
     #[error(transparent)]
     Image(#[from] ImageError),

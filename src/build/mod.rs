@@ -13,6 +13,7 @@ mod archive;
 mod checks;
 mod connect;
 mod contexts;
+mod deliver;
 mod epoch;
 mod error;
 mod fetch;
@@ -48,32 +49,27 @@ use mounts::Supplies;
 use request::{BuildRequest, LayerCompression};
 use session::{LayerJobs, Layering, Session};
 use sources::RemoteSources;
-use stage::Lineage;
 use trees::ImageTrees;
 pub use upload::UploadError;
-use upload::{Source, Uploader};
+use upload::Uploader;
 use workspace::Workspace;
 
 use crate::cancel::Cancel;
 use crate::context::{BuildContext, IgnoreFile};
-use crate::export;
-use crate::image::{self, Image, Layer, Parts};
 use crate::layer::{Encoding, LayerOptions};
-use crate::oci::{Annotated, Compression, Digest, ImageId, Platform};
-use crate::plan::{self, CopyFrom, Plan, PlanOptions, Planning, Step};
+use crate::oci::{Compression, Digest, Platform};
+use crate::plan::{self, CopyFrom, Granularity, Plan, PlanOptions, Planning, PlatformOrigin, Step};
 use crate::progress::{Event, Progress};
 use crate::registry::Client;
 use crate::rootfs::Rootfs;
 use crate::run::Isolation;
-use crate::store::{Blob, StateDir};
+use crate::store::StateDir;
 
 /// What a build made.
 #[derive(Clone, Copy, Debug)]
 pub struct Built {
-    /// Digest of the manifest.
+    /// Digest of the manifest, or of the index.
     pub digest: Digest,
-    /// Digest of the config.
-    pub image_id: ImageId,
 }
 
 /// Builds what `request` asks for and brings it where it says.
@@ -81,31 +77,58 @@ pub struct Built {
 /// # Errors
 /// [`BuildError`]; then no destination has a new tag, and nothing of the build is left on disk.
 pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Result<Built, BuildError> {
-    let options = plan_options(request);
-    let (dockerfile, checks) = checks::read(request, &options, &**progress)?;
-    let mut outline = plan::outline(&dockerfile, &options)?;
-    epoch::settle(&mut outline)?;
+    let options = all_options(request);
+    let (dockerfile, checks) = checks::read(request, &options[0], &**progress)?;
+    let outlines = options.iter().map(|options| plan::outline(&dockerfile, options));
+    let mut outlines = outlines.collect::<Result<Vec<_>, _>>()?;
+    for outline in &mut outlines {
+        epoch::settle(outline)?;
+    }
     let client = connect::client(&request.registry, progress, cancel)?;
     check_destinations(request, &client)?;
     let mut images = Images::new(client.clone(), Arc::clone(progress));
-    images.resolve(outline.images())?;
-    let plan = make_plan(&outline, &mut images)?;
+    let needs: Vec<_> = outlines.iter().flat_map(plan::Outline::images).cloned().collect();
+    images.resolve(&needs)?;
+    let plan = make_plan(&outlines, &mut images, granularity(request))?;
     let session = open_session(request, plan, images, client.clone(), progress, cancel)?;
-    let checked = checks.of_stages(&dockerfile, &outline, &session);
-    match checked.and_then(|()| build_and_export(request, &session, &client)) {
+    let outcome = checks.of_stages(&dockerfile, &outlines, &session).and_then(|()| {
+        let lineages = session.build_stages()?;
+        deliver::deliver(request, &lineages, &session, &client)
+    });
+    match outcome {
         Ok(built) => session.finish().map(|()| built),
         Err(error) => Err(session.cause_of(error)),
     }
 }
 
-fn plan_options(request: &BuildRequest) -> PlanOptions {
+/// What planning is told for each platform, in the order of the request.
+fn all_options(request: &BuildRequest) -> Vec<PlanOptions> {
+    match request.platforms.as_slice() {
+        [] => vec![plan_options(request, Platform::host(), PlatformOrigin::Default)],
+        requested => requested
+            .iter()
+            .map(|platform| plan_options(request, platform.clone(), PlatformOrigin::Requested))
+            .collect(),
+    }
+}
+
+/// One layer a stage leaves nothing that parts of a stage could share.
+const fn granularity(request: &BuildRequest) -> Granularity {
+    match request.image.single_snapshot {
+        true => Granularity::Stages,
+        false => Granularity::Steps,
+    }
+}
+
+fn plan_options(request: &BuildRequest, target_platform: Platform, platform_origin: PlatformOrigin) -> PlanOptions {
     let own = |map: &std::collections::BTreeMap<String, String>| {
         map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     };
     PlanOptions {
         build_args: own(&request.build_args),
         targets: request.targets.clone(),
-        target_platform: request.platform.clone().unwrap_or_else(Platform::host),
+        target_platform,
+        platform_origin,
         build_platform: Platform::host(),
         labels: own(&request.labels),
         contexts: request.contexts.clone(),
@@ -128,8 +151,18 @@ fn check_destinations(request: &BuildRequest, client: &Client) -> Result<(), Bui
     Ok(())
 }
 
+/// Plans for every platform, and makes one plan of all.
+fn make_plan(
+    outlines: &[plan::Outline],
+    images: &mut Images,
+    granularity: Granularity,
+) -> Result<Plan, BuildError> {
+    let plans = outlines.iter().map(|outline| plan_one(outline, images));
+    Ok(plan::merge(plans.collect::<Result<_, _>>()?, granularity))
+}
+
 /// Plans, and fetches the configs of images that only ONBUILD triggers name, until nothing is open.
-fn make_plan(outline: &plan::Outline, images: &mut Images) -> Result<Plan, BuildError> {
+fn plan_one(outline: &plan::Outline, images: &mut Images) -> Result<Plan, BuildError> {
     loop {
         match plan::plan(outline, images.configs())? {
             Planning::Needs(needs) => images.resolve(&needs)?,
@@ -210,7 +243,7 @@ fn choose_isolation(
         return Ok(None);
     };
     let isolation = crate::run::choose(request.isolation)
-        .map_err(|error| BuildError::new(error).at(&step.excerpt, &session::stage_label(stage)))?;
+        .map_err(|error| BuildError::new(error).at(&step.excerpt, &stage.label))?;
     progress.event(Event::Isolation(isolation.name()));
     Ok(Some(Arc::from(isolation)))
 }
@@ -239,122 +272,4 @@ fn layer_options(request: &BuildRequest, plan: &Plan) -> Result<LayerOptions, Bu
         clamp_mtime: epoch::of_layers(plan, &request.image).map(Timestamp::as_second),
         ..LayerOptions::default()
     })
-}
-
-fn build_and_export(request: &BuildRequest, session: &Session, client: &Client) -> Result<Built, BuildError> {
-    let target = session.build_stages()?;
-    submit_base_layers(&target, session);
-    let image = assemble(request, &target, session)?;
-    deliver(&image, &target, request, session, client)?;
-    Ok(Built {
-        digest: *image.manifest.digest(),
-        image_id: image.id(),
-    })
-}
-
-/// Brings the image to every destination; the tags move last.
-fn deliver(
-    image: &Image,
-    target: &Lineage,
-    request: &BuildRequest,
-    session: &Session,
-    client: &Client,
-) -> Result<(), BuildError> {
-    let config = session.blobs.put(image.format.config_type(), image.config.bytes())?;
-    if request.outputs.wants_local() {
-        let layers = local_layers(target, session)?;
-        let local = export::LocalImage {
-            image,
-            config: &config,
-            layers: &layers,
-        };
-        export::write_local(&local, &request.outputs, &*session.progress)?;
-    }
-    if request.outputs.no_push {
-        session
-            .progress
-            .event(Event::Info("Skipping push to container registry due to --no-push flag"));
-    }
-    if let Some(uploader) = &session.uploader {
-        uploader.submit(Source::Local(config));
-        uploader.finish()?;
-        session.cancel.check()?;
-        export::push_manifests(image, request.outputs.pushes(), client, &*session.progress)?;
-    }
-    export::write_name_files(image, &request.outputs)
-}
-
-/// Every layer of the image on disk; those of the base are fetched if no stage unpacked them.
-fn local_layers(target: &Lineage, session: &Session) -> Result<Vec<Blob>, BuildError> {
-    let mut blobs = Vec::new();
-    for (image, layer) in &target.base_layers {
-        let incoming = session.fetcher.fetch(image, layer)?;
-        let failed = |source| Problem::FetchLayer {
-            reference: image.clone(),
-            layer: layer.digest,
-            source,
-        };
-        blobs.push(incoming.wait().map_err(failed)?);
-    }
-    for job in target.additions.iter().filter_map(|addition| addition.layer.as_ref()) {
-        blobs.push(job.wait()?.1);
-    }
-    Ok(blobs)
-}
-
-/// Base layers travel too, if only by a question whether they are there already.
-fn submit_base_layers(target: &Lineage, session: &Session) {
-    if let Some(uploader) = &session.uploader {
-        for (image, layer) in &target.base_layers {
-            uploader.submit(Source::Base {
-                image: image.clone(),
-                layer: layer.clone(),
-            });
-        }
-    }
-}
-
-fn assemble(request: &BuildRequest, target: &Lineage, session: &Session) -> Result<Image, BuildError> {
-    let planned = session
-        .plan
-        .stage(session.plan.target)
-        .expect("the plan holds its target");
-    let mut config = planned.config.clone();
-    config.history.clone_from(&target.base_history);
-    config.rootfs.diff_ids = base_diff_ids(session, planned);
-    let finish = |addition: &stage::Addition| -> Result<image::Addition, BuildError> {
-        let layer = addition.layer.as_ref().map(layer_job::LayerJob::wait).transpose()?;
-        let layer: Option<Layer> = layer.map(|(layer, _)| layer);
-        Ok(image::Addition {
-            history: addition.history.clone(),
-            layer,
-            created: addition.created,
-        })
-    };
-    let additions = target.additions.iter().map(finish).collect::<Result<Vec<_>, _>>()?;
-    Ok(image::assemble(Parts {
-        config,
-        base_layers: target.base_layers.iter().map(|(_, layer)| layer.clone()).collect(),
-        additions,
-        format: image::choose_format(
-            request.image.format,
-            target.base_format,
-            session.layer_options.encoding.compression(),
-        ),
-        annotations: request.annotations.of_image(Annotated::Manifest, &planned.platform),
-        epoch: epoch::of_image(&session.plan, &request.image),
-        rewritten: epoch::of_layers(&session.plan, &request.image),
-    })?)
-}
-
-/// Diff IDs of the image at the end of the FROM chain.
-fn base_diff_ids(session: &Session, planned: &plan::PlannedStage) -> Vec<crate::oci::DiffId> {
-    match &planned.base {
-        plan::Base::Scratch => Vec::new(),
-        plan::Base::Image(key) => session.images.get(key).config.rootfs.diff_ids.clone(),
-        plan::Base::Stage(id) => {
-            let base = session.plan.stage(*id).expect("the plan holds the base of every stage");
-            base_diff_ids(session, base)
-        }
-    }
 }

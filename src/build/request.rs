@@ -29,8 +29,10 @@ pub struct BuildRequest {
     pub contexts: NamedContexts,
     /// Stages to build, by name or number. The first is exported, the others are only built; empty means the last stage.
     pub targets: Vec<String>,
-    /// The platform to build for; `None` is the machine's own.
-    pub platform: Option<Platform>,
+    /// The platforms to build for, each once, in the order in which an index lists them; none is the machine's own.
+    pub platforms: Vec<Platform>,
+    /// What becomes of them.
+    pub shape: Shape,
     /// Labels of the exported image; they win over LABEL.
     pub labels: BTreeMap<String, String>,
     /// Annotations of the exported image.
@@ -60,6 +62,16 @@ pub struct BuildRequest {
     pub force: bool,
     /// What the findings of build checks do.
     pub lint: Policy,
+}
+
+/// What the build brings to its destinations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// The image of one platform.
+    #[default]
+    Image,
+    /// An index with an image for each platform, even if it is only one.
+    Index,
 }
 
 /// Where the image, its digest and its names go. At least a destination, or `no_push`.

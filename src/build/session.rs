@@ -20,7 +20,7 @@ use super::workspace::Workspace;
 use crate::cancel::Cancel;
 use crate::context::BuildContext;
 use crate::layer::LayerOptions;
-use crate::plan::{Base, Plan, PlannedStage, StageId, Step};
+use crate::plan::{Base, Plan, PlannedStage, Product, StageId, Step};
 use crate::progress::{Event, Progress};
 use crate::rootfs::Rootfs;
 use crate::run::Isolation;
@@ -88,13 +88,14 @@ impl LayerJobs {
 }
 
 impl Session {
-    /// Builds every stage of the plan, each after those it needs, and returns what the target is made of.
-    pub(crate) fn build_stages(&self) -> Result<Lineage, BuildError> {
+    /// Builds every stage of the plan, each after those it needs, and returns what each product is made of.
+    pub(crate) fn build_stages(&self) -> Result<Vec<Lineage>, BuildError> {
         self.prefetch()?;
         let needs = |stage: &PlannedStage| (stage.id, stage.dependencies().into_iter().collect());
         let needs = self.plan.stages.iter().map(needs).collect();
         schedule::run(needs, schedule::workers(), &self.cancel, |id| self.build(id))?;
-        Ok(self.stage(self.plan.target).read().lineage.clone())
+        let lineage = |product: &Product| self.stage(product.stage).read().lineage.clone();
+        Ok(self.plan.products.iter().map(lineage).collect())
     }
 
     /// Starts the downloads that are certain to be wanted, in the order in which they will be.
@@ -119,27 +120,26 @@ impl Session {
 
     fn build(&self, id: StageId) -> Result<(), BuildError> {
         let planned = self.plan.stage(id).expect("the plan holds what is scheduled");
-        let label = stage_label(planned);
         let stage = self
-            .build_stage(planned, &label)
-            .map_err(|error| error.in_stage(planned, &label))?;
+            .build_stage(planned)
+            .map_err(|error| error.in_stage(planned, &planned.label))?;
         self.finished.add(id, stage);
         self.release_unneeded();
         Ok(())
     }
 
-    fn build_stage(&self, planned: &PlannedStage, label: &str) -> Result<Stage, BuildError> {
+    fn build_stage(&self, planned: &PlannedStage) -> Result<Stage, BuildError> {
         let base = match &planned.base {
             Base::Scratch => "scratch".to_owned(),
             Base::Image(key) => key.source.to_string(),
-            Base::Stage(id) => self.plan.stage(*id).map_or_else(|| id.to_string(), stage_label),
+            Base::Stage(id) => self.stage_label(*id),
         };
         self.progress.event(Event::StageStart {
-            stage: label,
+            stage: &planned.label,
             base: &base,
         });
         let mut stage = Stage::begin(planned, self);
-        step::run_all(&mut stage, planned, label, self)?;
+        step::run_all(&mut stage, planned, self)?;
         // The base stage is given up next; what a later stage will look for here must have moved before.
         if matches!(planned.base, Base::Stage(_)) && self.wants_files(planned.id) {
             stage.rootfs(self)?;
@@ -151,6 +151,11 @@ impl Session {
     pub(crate) fn stage(&self, id: StageId) -> Arc<FinishedStage> {
         let stage = self.finished.get(id);
         stage.expect("stages are built after those they need")
+    }
+
+    fn stage_label(&self, id: StageId) -> String {
+        let stage = self.plan.stage(id);
+        stage.map_or_else(|| id.to_string(), |stage| stage.label.clone())
     }
 
     /// The rootfs of a stage that is built.
@@ -186,13 +191,21 @@ impl Session {
 
     /// The uploader, for stages whose layers are the image's.
     pub(crate) fn uploader_for(&self, id: StageId) -> Option<Arc<Uploader>> {
-        self.uploader.clone().filter(|_| self.target_chain().contains(&id))
+        self.uploader.clone().filter(|_| self.is_in_a_product(id))
     }
 
-    /// The target and the stages that it is FROM.
-    fn target_chain(&self) -> BTreeSet<StageId> {
+    /// Whether an image is made of this stage: it is a product's, or one that such a stage is FROM.
+    fn is_in_a_product(&self, id: StageId) -> bool {
+        self.plan
+            .products
+            .iter()
+            .any(|product| self.chain(product.stage).contains(&id))
+    }
+
+    /// A stage and those that it is FROM.
+    fn chain(&self, id: StageId) -> BTreeSet<StageId> {
         let mut chain = BTreeSet::new();
-        let mut next = Some(self.plan.target);
+        let mut next = Some(id);
         while let Some(id) = next {
             chain.insert(id);
             next = match self.plan.stage(id).map(|stage| &stage.base) {
@@ -254,9 +267,4 @@ impl Drop for Session {
         }
         self.wind_up();
     }
-}
-
-/// A stage's name, or its number when it has none.
-pub(crate) fn stage_label(planned: &PlannedStage) -> String {
-    planned.name.clone().unwrap_or_else(|| planned.id.to_string())
 }

@@ -20,13 +20,9 @@ use crate::rootfs::Rootfs;
 use crate::snapshot::{ChangeSet, Fingerprints};
 
 /// Runs every step of a stage.
-pub(crate) fn run_all(
-    stage: &mut Stage,
-    planned: &PlannedStage,
-    label: &str,
-    session: &Session,
-) -> Result<(), BuildError> {
-    let of = planned.steps.len();
+pub(crate) fn run_all(stage: &mut Stage, planned: &PlannedStage, session: &Session) -> Result<(), BuildError> {
+    let label = planned.label.as_str();
+    let of = planned.part.of;
     let squashes =
         session.layering == Layering::PerStage && planned.steps.iter().any(|step| step.step != Step::Metadata);
     if squashes {
@@ -36,7 +32,7 @@ pub(crate) fn run_all(
         session.cancel.check()?;
         let reference = StepRef {
             stage: label,
-            number: position + 1,
+            number: planned.part.before + position + 1,
             of,
         };
         let started = Instant::now();

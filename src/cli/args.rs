@@ -157,14 +157,15 @@ pub(super) struct Input {
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(super) target: Vec<String>,
 
-    /// Platform to build for, for example linux/arm64 [default: the machine's]
+    /// Platform to build for, for example linux/arm64; several give one image index [default: the machine's]
     #[arg(
         long,
         visible_alias = "platform",
         alias = "customPlatform",
-        value_name = "OS/ARCH[/VARIANT]"
+        value_name = "OS/ARCH[/VARIANT]",
+        value_delimiter = ','
     )]
-    pub(super) custom_platform: Option<String>,
+    pub(super) custom_platform: Vec<String>,
 
     /// Label for the image; wins over LABEL
     #[arg(long, value_name = "KEY=VALUE")]

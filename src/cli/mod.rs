@@ -13,6 +13,7 @@ mod inspect;
 mod locate;
 mod notices;
 mod options;
+mod platforms;
 mod problem;
 mod registry_options;
 mod report;
@@ -94,7 +95,7 @@ fn inspect_alone(method: Method, inspection: &Inspection) -> Exit {
         build_arg: inspection.build_arg.clone(),
         build_context: inspection.build_context.clone(),
         target: inspection.target.iter().cloned().collect(),
-        custom_platform: inspection.platform.clone(),
+        custom_platform: inspection.platform.iter().cloned().collect(),
         ..Input::default()
     };
     let logging = Logging {

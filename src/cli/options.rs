@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Checks, Cli, Codec, Format, Image, Input, IsolationMode, Lint, Output};
 use super::environment::{self as env, Environment};
-use super::locate;
 use super::problem::{Problem, Problems};
 use super::registry_options;
 use super::run_options;
 use super::value::{Call, CallFormat, Int, KeyValue, Method, Switch};
-use crate::build::request::{BuildRequest, ImageOptions, LayerCompression, Outputs};
+use super::{locate, platforms};
+use crate::build::request::{BuildRequest, ImageOptions, LayerCompression, Outputs, Shape};
 use crate::check::Policy;
 use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
 use crate::plan::{NamedContexts, PlanOptions};
@@ -118,7 +118,8 @@ impl Conversion<'_> {
         let mut build_args = self.build_args(&cli.input.build_arg);
         self.add_epoch(&mut build_args);
         let contexts = self.contexts(&cli.input.build_context);
-        let platform = self.noted(cli.input.custom_platform.as_deref().map(parse_platform).transpose());
+        let platforms = platforms::parse(&cli.input.custom_platform, &mut self.problems);
+        let shape = platforms::shape(&platforms, &build_args, &outputs, &mut self.problems);
         let registry = registry_options::convert(&cli.registry, self.environment, &mut self.problems);
         let state_dir = self.state_dir(cli);
         let context = self.noted(locate::context(&cli.input, self.environment));
@@ -131,9 +132,10 @@ impl Conversion<'_> {
             build_args,
             contexts,
             targets: targets(&cli.input),
-            platform: platform.flatten(),
+            platforms,
+            shape,
             labels: map(&cli.input.label),
-            annotations: self.annotations(&cli.input.annotation),
+            annotations: self.annotations(&cli.input.annotation, shape),
             outputs,
             image,
             registry,
@@ -156,7 +158,8 @@ impl Conversion<'_> {
         let mut build_args = self.build_args(&input.build_arg);
         self.add_epoch(&mut build_args);
         let contexts = self.contexts(&input.build_context);
-        let platform = self.noted(input.custom_platform.as_deref().map(parse_platform).transpose());
+        // Who looks at a file for several platforms sees it as the first has it.
+        let platform = platforms::parse(&input.custom_platform, &mut self.problems).into_iter().next();
         let context = match (locate::context(input, self.environment), &input.context) {
             // Nobody said that there is a context, and a look needs none.
             (Err(_), None) => Some(self.environment.working_directory.clone()),
@@ -171,7 +174,7 @@ impl Conversion<'_> {
             plan: PlanOptions {
                 build_args: build_args.into_iter().collect(),
                 targets: targets(input),
-                target_platform: platform.flatten().unwrap_or_else(Platform::host),
+                target_platform: platform.unwrap_or_else(Platform::host),
                 contexts,
                 ..PlanOptions::default()
             },
@@ -325,7 +328,7 @@ impl Conversion<'_> {
         contexts
     }
 
-    fn annotations(&mut self, written: &[String]) -> Annotations {
+    fn annotations(&mut self, written: &[String], shape: Shape) -> Annotations {
         let mut annotations = Annotations::default();
         for text in written {
             let added = annotations.add(text);
@@ -333,6 +336,9 @@ impl Conversion<'_> {
                 text: text.clone(),
                 source,
             }));
+        }
+        if shape == Shape::Image {
+            self.noted(annotations.check_without_index().map_err(Problem::AnnotationOfIndex));
         }
         annotations
     }
@@ -377,10 +383,6 @@ fn map(pairs: &[KeyValue]) -> BTreeMap<String, String> {
         .iter()
         .map(|pair| (pair.key.clone(), pair.value.clone()))
         .collect()
-}
-
-fn parse_platform(text: &str) -> Result<Platform, Problem> {
-    text.parse().map_err(Problem::Platform)
 }
 
 /// A digest is what a push finds out; it cannot be asked for.
@@ -464,7 +466,8 @@ mod tests {
             build_args: BTreeMap::new(),
             contexts: NamedContexts::default(),
             targets: Vec::new(),
-            platform: None,
+            platforms: Vec::new(),
+            shape: Shape::Image,
             labels: BTreeMap::new(),
             annotations: Annotations::default(),
             outputs: Outputs {
@@ -497,7 +500,8 @@ mod tests {
             "--build-arg=UNSET",
             "--target=a,b",
             "--target=c",
-            "--platform=linux/arm/v7",
+            "--platform=linux/arm/v7,linux/amd64",
+            "--custom-platform=linux/arm",
             "--label=k=v=w",
             "--annotation=k=v",
             "--compression=zstd",
@@ -521,7 +525,9 @@ mod tests {
         ]);
         assert_eq!(request.build_args, expected);
         assert_eq!(request.targets, ["a", "b", "c"]);
-        assert_eq!(request.platform.unwrap().to_string(), "linux/arm/v7");
+        let platforms: Vec<_> = request.platforms.iter().map(ToString::to_string).collect();
+        assert_eq!(platforms, ["linux/arm/v7", "linux/amd64"]);
+        assert_eq!(request.shape, Shape::Index);
         assert_eq!(request.labels, BTreeMap::from([pair("k", "v=w")]));
         let notes = request.annotations.of_image(Annotated::Manifest, &Platform::host());
         assert_eq!(notes, BTreeMap::from([pair("k", "v")]));

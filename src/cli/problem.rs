@@ -4,6 +4,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use super::platforms::BUILDKIT_MULTI_PLATFORM;
 use super::run_options::RunProblem;
 use super::value::ValueError;
 use crate::diagnostic::Diagnostic;
@@ -52,6 +53,15 @@ pub(super) enum Problem {
     /// Not a platform.
     #[error(transparent)]
     Platform(PlatformError),
+    /// A build argument that says something, with a value that does not.
+    #[error("--build-arg {BUILDKIT_MULTI_PLATFORM} has the value {0:?}, which is neither true nor false")]
+    MultiPlatform(String),
+    /// Contradictory.
+    #[error("--build-arg {BUILDKIT_MULTI_PLATFORM}=false and {0} platforms: several platforms always give an index")]
+    NotMultiPlatform(usize),
+    /// Docker's archives know images only.
+    #[error("--tar-path writes an archive in Docker's format, which cannot hold the images of several platforms")]
+    TarPlatforms,
     /// `--build-arg =value`.
     #[error("--build-arg needs a name before the =")]
     BuildArg,
@@ -62,6 +72,9 @@ pub(super) enum Problem {
         #[source]
         source: ContextError,
     },
+    /// Of an index, where one image is built.
+    #[error("--annotation of an index")]
+    AnnotationOfIndex(#[source] AnnotationError),
     /// `--annotation` of something else.
     #[error("--annotation {text:?}")]
     Annotation {

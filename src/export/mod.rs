@@ -8,10 +8,10 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::build::request::Outputs;
+use crate::build::request::{BuildRequest, Outputs};
 use crate::build::{BuildError, Problem};
-use crate::image::Image;
-use crate::oci::{Digest, Reference};
+use crate::image::{Image, ImageIndex};
+use crate::oci::{Annotated, Digest, MediaType, Reference};
 use crate::progress::{Event, Progress};
 use crate::registry::Client;
 use crate::store::{ArchiveImage, Blob, ImageLayout, write_archive};
@@ -27,18 +27,61 @@ pub struct LocalImage<'a> {
     pub layers: &'a [Blob],
 }
 
-/// Writes the layout and the archive that were asked for.
+/// What a build brings to its destinations.
+#[derive(Debug)]
+pub enum Product {
+    /// One image.
+    Image(Box<Image>),
+    /// Images of several platforms.
+    Index(Box<ImageIndex>),
+}
+
+impl Product {
+    /// The digest that everybody is told.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        match self {
+            Self::Image(image) => image.manifest.digest(),
+            Self::Index(index) => index.index.digest(),
+        }
+    }
+
+    /// The images in it.
+    #[must_use]
+    pub fn images(&self) -> &[Image] {
+        match self {
+            Self::Image(image) => std::slice::from_ref(&**image),
+            Self::Index(index) => &index.images,
+        }
+    }
+
+    /// What a tag points to.
+    fn document(&self) -> (&[u8], MediaType) {
+        match self {
+            Self::Image(image) => (image.manifest.bytes(), image.format.manifest_type()),
+            Self::Index(index) => (index.index.bytes(), index.format.index_type()),
+        }
+    }
+}
+
+/// Writes the layout and the archive that were asked for. An archive holds one image.
 ///
 /// # Errors
 /// Which file could not be written, and why.
-pub fn write_local(local: &LocalImage<'_>, outputs: &Outputs, progress: &dyn Progress) -> Result<(), BuildError> {
+pub fn write_local(
+    product: &Product,
+    images: &[LocalImage<'_>],
+    request: &BuildRequest,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let outputs = &request.outputs;
     if let Some(path) = &outputs.oci_layout_path {
-        announce(progress, path, local.image, || {
-            write_layout(local, path, &outputs.destinations)
+        announce(progress, path, product.digest(), || {
+            write_layout(product, images, path, request)
         })?;
     }
-    if let Some(path) = &outputs.tar_path {
-        announce(progress, path, local.image, || {
+    if let (Some(path), [local]) = (&outputs.tar_path, images) {
+        announce(progress, path, local.image.manifest.digest(), || {
             let config = local.image.config.bytes();
             let tags = archive_names(&outputs.destinations);
             Ok(write_archive(
@@ -66,7 +109,7 @@ fn archive_names(destinations: &[Reference]) -> Vec<Reference> {
 fn announce(
     progress: &dyn Progress,
     path: &Path,
-    image: &Image,
+    digest: &Digest,
     write: impl FnOnce() -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
     let destination = path.display().to_string();
@@ -74,46 +117,82 @@ fn announce(
     write()?;
     progress.event(Event::Exported {
         destination: &destination,
-        digest: image.manifest.digest(),
+        digest,
     });
     Ok(())
 }
 
-fn write_layout(local: &LocalImage<'_>, path: &Path, destinations: &[Reference]) -> Result<(), BuildError> {
+fn write_layout(
+    product: &Product,
+    images: &[LocalImage<'_>],
+    path: &Path,
+    request: &BuildRequest,
+) -> Result<(), BuildError> {
+    let annotations = &request.annotations;
     let layout = ImageLayout::create(path)?;
-    for blob in local.layers.iter().chain([local.config]) {
-        layout.put_blob(blob)?;
+    for local in images {
+        for blob in local.layers.iter().chain([local.config]) {
+            layout.put_blob(blob)?;
+        }
     }
-    let name = destinations.first().and_then(Reference::tag);
-    layout.write_image(&local.image.manifest, name)?;
+    let mut descriptors = Vec::new();
+    for image in product.images() {
+        descriptors.push(layout.put_manifest(&image.manifest)?);
+    }
+    let (mut descriptor, notes) = match product {
+        Product::Image(image) => {
+            let platform = &image.config.value().platform;
+            let notes = annotations.of_image(Annotated::ManifestDescriptor, platform);
+            (descriptors.remove(0), notes)
+        }
+        Product::Index(index) => {
+            let descriptor = layout.put_index(&index.index, &index.format.index_type())?;
+            (descriptor, annotations.of_index(Annotated::IndexDescriptor))
+        }
+    };
+    descriptor.annotations.extend(notes);
+    let name = request.outputs.destinations.first().and_then(Reference::tag);
+    layout.point_to(descriptor, name)?;
     Ok(())
 }
 
-/// Puts the manifest under every destination's tag. Its blobs are there already.
+/// Puts the image or the index under every destination's tag. Its blobs are there already; the images of an index go
+/// before it, under their digests.
 ///
 /// # Errors
 /// [`Problem::Manifest`] names the first destination that refused; those before it have the image.
-pub fn push_manifests(
-    image: &Image,
+pub fn push(
+    product: &Product,
     destinations: &[Reference],
     client: &Client,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
-    let media_type = image.format.manifest_type();
+    let (bytes, media_type) = product.document();
     for destination in destinations {
         let name = destination.to_string();
         progress.event(Event::Exporting(&name));
-        client
-            .put_manifest(destination, image.manifest.bytes(), &media_type)
-            .map_err(|source| Problem::Manifest {
-                destination: destination.clone(),
-                source,
-            })?;
+        if let Product::Index(index) = product {
+            for image in &index.images {
+                let child = destination.with_digest(*image.manifest.digest());
+                put(client, &child, image.manifest.bytes(), &image.format.manifest_type())?;
+            }
+        }
+        put(client, destination, bytes, &media_type)?;
         progress.event(Event::Exported {
             destination: &name,
-            digest: image.manifest.digest(),
+            digest: product.digest(),
         });
     }
+    Ok(())
+}
+
+fn put(client: &Client, target: &Reference, bytes: &[u8], media_type: &MediaType) -> Result<(), BuildError> {
+    client
+        .put_manifest(target, bytes, media_type)
+        .map_err(|source| Problem::Manifest {
+            destination: target.clone(),
+            source,
+        })?;
     Ok(())
 }
 
@@ -121,8 +200,7 @@ pub fn push_manifests(
 ///
 /// # Errors
 /// [`Problem::WriteFile`].
-pub fn write_name_files(image: &Image, outputs: &Outputs) -> Result<(), BuildError> {
-    let digest = image.manifest.digest();
+pub fn write_name_files(digest: &Digest, outputs: &Outputs) -> Result<(), BuildError> {
     if let Some(path) = &outputs.digest_file {
         write_file(path, &digest.to_string())?;
     }

@@ -15,6 +15,8 @@ pub struct PlanOptions {
     pub targets: Vec<String>,
     /// What to build for.
     pub target_platform: Platform,
+    /// Who says so.
+    pub platform_origin: PlatformOrigin,
     /// What we run on.
     pub build_platform: Platform,
     /// `--label`, applied after every LABEL; never part of a step's identity.
@@ -27,12 +29,22 @@ pub struct PlanOptions {
     pub grants: Grants,
 }
 
+/// Where the platform to build for comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PlatformOrigin {
+    /// The user: the image is for it, whatever its base says.
+    Requested,
+    /// Nobody asked, so it is the machine's, and an image is for what its base is for.
+    Default,
+}
+
 impl Default for PlanOptions {
     fn default() -> Self {
         Self {
             build_args: Vec::new(),
             targets: Vec::new(),
             target_platform: Platform::host(),
+            platform_origin: PlatformOrigin::Default,
             build_platform: Platform::host(),
             labels: Vec::new(),
             contexts: NamedContexts::default(),

@@ -88,7 +88,7 @@ fn l174_l178_names_of_stages() {
             targets: vec![name.to_owned()],
             ..options(&[])
         };
-        plan_with("FROM x AS Base\nFROM y", &options).map(|plan| plan.target)
+        plan_with("FROM x AS Base\nFROM y", &options).map(|plan| plan.products[0].stage)
     };
     assert_eq!(of_target("BASE"), Ok(StageId(0)));
     assert!(of_target("basse").unwrap_err().contains("did you mean base?"));

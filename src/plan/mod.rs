@@ -22,6 +22,7 @@ mod error;
 mod from_tests;
 mod history;
 mod identity;
+mod merge;
 mod metadata;
 mod mount;
 mod names;
@@ -42,7 +43,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-pub use arguments::PlanOptions;
+pub use arguments::{PlanOptions, PlatformOrigin};
 pub use contexts::{
     ContextError, ContextSource, ImageSource, LayoutImage, LayoutSelector, NamedContext, NamedContexts, TreeSource,
 };
@@ -51,6 +52,7 @@ pub use device::{Device, DeviceProblem};
 pub(crate) use environment::{Environment, NO_VARIABLES, Variables, ensure_path, expand_with};
 pub use epoch::EpochSource;
 pub use error::{PlanError, PlanProblem};
+pub use merge::{Granularity, merge};
 pub(crate) use mount::Surroundings;
 pub use mount::{CacheMount, Mount, MountKind, MountProblem, Ownership, SecretMount, Sharing, SshMount};
 pub use outline::{Base, ImageKey, ImageNeed, ImageUse, Outline, outline};
@@ -111,8 +113,8 @@ pub enum Planning {
 pub struct Plan {
     /// The needed stages; each comes after those it needs.
     pub stages: Vec<PlannedStage>,
-    /// The stage whose image is wanted; others may be wanted for their own sake.
-    pub target: StageId,
+    /// The images that are wanted, one for each platform. Stages that none of them needs are wanted for their own sake.
+    pub products: Vec<Product>,
     /// Every image needed, each once for its use.
     pub images: Vec<ImageNeed>,
     /// The time that stands for "now" in the image (`SOURCE_DATE_EPOCH`).
@@ -127,6 +129,17 @@ impl Plan {
     }
 }
 
+/// An image that is wanted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Product {
+    /// What it is for.
+    pub platform: Platform,
+    /// The stage that holds its files.
+    pub stage: StageId,
+    /// Its config, of the form of [`PlannedStage::config`]. Several products may have one stage.
+    pub config: ImageConfig,
+}
+
 /// One stage with everything expanded.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PlannedStage {
@@ -134,9 +147,13 @@ pub struct PlannedStage {
     pub id: StageId,
     /// `AS name`, in lower case.
     pub name: Option<String>,
+    /// What it is called in messages: its name or number, with the platforms where there are others.
+    pub label: String,
+    /// Where its steps stand in the stage of the file.
+    pub part: Part,
     /// What it starts from.
     pub base: Base,
-    /// What it is built for.
+    /// What its programs run on: the base image's platform, or the one asked for where there is no image.
     pub platform: Platform,
     /// The FROM line.
     pub excerpt: Excerpt,
@@ -145,6 +162,15 @@ pub struct PlannedStage {
     /// The config after the last step. `created` and `rootfs.diff_ids` are empty; `history` holds
     /// the base *image's* entries and those of all steps of the FROM chain, `created` of ours unset.
     pub config: ImageConfig,
+}
+
+/// The place of a stage's steps in the stage of the file, of which they may be a part only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Steps of earlier parts.
+    pub before: usize,
+    /// Steps of all parts.
+    pub of: usize,
 }
 
 impl PlannedStage {
@@ -216,6 +242,15 @@ impl Step {
             Self::Copy(copy) => copy.onto,
             Self::Run(_) | Self::Workdir(_) | Self::Metadata => Onto::Stage,
         }
+    }
+
+    fn sources_mut(&mut self) -> impl Iterator<Item = &mut CopyFrom> {
+        let (copy, mounts) = match self {
+            Self::Copy(copy) => (Some(&mut copy.from), [].iter_mut()),
+            Self::Run(run) => (None, run.mounts.iter_mut()),
+            Self::Workdir(_) | Self::Metadata => (None, [].iter_mut()),
+        };
+        copy.into_iter().chain(mounts.filter_map(Mount::reads_mut))
     }
 
     /// Whether it reads from a tree.

@@ -263,6 +263,13 @@ impl Mount {
         }
     }
 
+    pub(super) const fn reads_mut(&mut self) -> Option<&mut CopyFrom> {
+        match &mut self.kind {
+            MountKind::Bind { from, .. } | MountKind::Cache(CacheMount { from, .. }) => Some(from),
+            MountKind::Tmpfs { .. } | MountKind::Secret(_) | MountKind::Ssh(_) => None,
+        }
+    }
+
     /// Expands and checks one mount.
     pub(crate) fn plan(
         written: &dockerfile::Mount,

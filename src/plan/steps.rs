@@ -6,8 +6,8 @@ use super::error::PlanProblem;
 use super::outline::OutlinedStep;
 use super::stage::StageState;
 use super::{
-    Archives, Base, BaseConfigs, CopyFrom, CopySource, CopyStep, ImageUse, NamedTree, Onto, Outline, Plan, PlanError,
-    PlannedStage, PlannedStep, Planning, StageId, Step, StepId,
+    Archives, Base, BaseConfigs, CopyFrom, CopySource, CopyStep, ImageUse, NamedTree, Onto, Outline, Part, Plan,
+    PlanError, PlannedStage, PlannedStep, Planning, Platform, PlatformOrigin, Product, StageId, Step, StepId,
 };
 use super::{history, needs};
 use crate::context::IgnorePatterns;
@@ -38,17 +38,43 @@ pub fn plan(outline: &Outline, configs: &BaseConfigs) -> Result<Planning, PlanEr
     for (id, triggers) in &needs.stages {
         stages.push(planner.plan_stage(*id, triggers)?);
     }
-    let target = outline.target();
-    if let Some(target) = stages.iter_mut().find(|stage| stage.id == target) {
-        let labels = outline.options.labels.iter().cloned();
-        target.config.config.labels.extend(labels);
-    }
+    let product = product(outline, &stages);
     Ok(Planning::Ready(Plan {
         stages,
-        target,
+        products: vec![product],
         images: needs.images,
         epoch: outline.epoch(),
     }))
+}
+
+/// The image of the target, with what the command line says of it.
+fn product(outline: &Outline, stages: &[PlannedStage]) -> Product {
+    let (options, stage) = (&outline.options, outline.target());
+    let planned = stages.iter().find(|planned| planned.id == stage);
+    let mut config = planned.expect("the target is planned").config.clone();
+    config.config.labels.extend(options.labels.iter().cloned());
+    if options.platform_origin == PlatformOrigin::Requested {
+        become_platform(&mut config.platform, &options.target_platform);
+    }
+    Product {
+        platform: config.platform.clone(),
+        stage,
+        config,
+    }
+}
+
+/// What the base says of variant and version stays where they are not asked for and os and architecture are the same.
+fn become_platform(platform: &mut Platform, wanted: &Platform) {
+    let is_other = (&platform.os, &platform.architecture) != (&wanted.os, &wanted.architecture);
+    if is_other || wanted.variant.is_some() {
+        platform.variant.clone_from(&wanted.variant);
+    }
+    if is_other || wanted.os_version.is_some() {
+        platform.os_version.clone_from(&wanted.os_version);
+        platform.os_features.clone_from(&wanted.os_features);
+    }
+    platform.os.clone_from(&wanted.os);
+    platform.architecture.clone_from(&wanted.architecture);
 }
 
 struct Planner<'a> {
@@ -65,6 +91,7 @@ impl Planner<'_> {
         let stage = &self.outline.stages[id.0];
         let (mut state, mut last) = self.begin(id);
         state.environment.spend_from(&self.budget);
+        let platform = state.config.platform.clone();
         let mut steps = Vec::new();
         if let Some(tree) = &stage.opening {
             let step = opening_step(tree, last, &stage.excerpt);
@@ -99,8 +126,13 @@ impl Planner<'_> {
         Ok(PlannedStage {
             id,
             name: self.outline.names.get(id).map(str::to_owned),
+            label: self.outline.names.display(id),
+            part: Part {
+                before: 0,
+                of: steps.len(),
+            },
             base: stage.base.clone(),
-            platform: stage.platform.clone(),
+            platform,
             excerpt: stage.excerpt.clone(),
             steps,
             config: state.config,

@@ -71,7 +71,7 @@ pub(super) fn plan_of(text: &str) -> Plan {
 }
 
 pub(super) fn target(plan: &Plan) -> &PlannedStage {
-    plan.stage(plan.target).unwrap()
+    plan.stage(plan.products[0].stage).unwrap()
 }
 
 fn last_run(plan: &Plan) -> &RunStep {
@@ -445,7 +445,7 @@ fn the_final_config() {
         ),
     ] {
         let plan = plan_of(text);
-        let config = serde_json::to_value(&target(&plan).config).unwrap();
+        let config = serde_json::to_value(&plan.products[0].config).unwrap();
         assert_eq!(
             *config.pointer(pointer).unwrap_or(&Value::Null),
             expected,
@@ -586,16 +586,20 @@ fn only_what_the_target_needs() {
             ..options(&[])
         };
         let plan = plan_with(text, &options).unwrap();
-        assert_eq!(plan.target, StageId(target), "{wanted}: the first is exported");
+        assert_eq!(
+            plan.products[0].stage,
+            StageId(target),
+            "{wanted}: the first is exported"
+        );
+        assert_eq!(plan.products[0].config.config.labels["l"], "of the target", "{wanted}");
         let labelled = plan
             .stages
             .iter()
-            .filter(|stage| !stage.config.config.labels.is_empty());
-        let labelled: Vec<StageId> = labelled.map(|stage| stage.id).collect();
-        assert_eq!(labelled, [StageId(target)], "{wanted}");
+            .any(|stage| stage.config.config.labels.contains_key("l"));
+        assert!(!labelled, "{wanted}: a label is of the image alone");
     }
     let plan = plan_of(text);
-    assert_eq!(plan.target, StageId(4));
+    assert_eq!(plan.products[0].stage, StageId(4));
     assert_eq!(plan.images[0].purpose, ImageUse::Base);
 }
 
@@ -615,8 +619,8 @@ fn labels_of_the_command_line() {
     options.labels = vec![("a".to_owned(), "cli".to_owned())];
     let text = "FROM base AS p\nFROM p\nLABEL a=file b=file\nRUN x";
     let labelled = plan_with(text, &options).unwrap();
-    assert_eq!(target(&labelled).config.config.labels["a"], "cli");
-    assert_eq!(target(&labelled).config.config.labels["b"], "file");
+    assert_eq!(labelled.products[0].config.config.labels["a"], "cli");
+    assert_eq!(labelled.products[0].config.config.labels["b"], "file");
     assert_eq!(labelled.stages[0].config.config.labels["a"], "0");
     assert_eq!(ids(&labelled), ids(&plan_of(text)), "labels are in no identity");
 }
@@ -787,4 +791,51 @@ fn passwords_in_addresses_are_not_shown() {
     );
     assert!(!steps[1].text.contains("secret"), "{}", steps[1].text);
     assert!(!steps[1].excerpt.to_string().contains("secret"), "{}", steps[1].excerpt);
+}
+
+/// What an image is for: what was asked for; else its base says it.
+#[test]
+fn l409_the_platform_of_the_image() {
+    use PlatformOrigin::{Default, Requested};
+    for (origin, asked, text, expected) in [
+        (Requested, "linux/arm64", "FROM a", "linux/arm64"),
+        (Requested, "linux/arm64", "FROM --platform=linux/s390x a", "linux/arm64"),
+        (
+            Requested,
+            "linux/arm64",
+            "FROM --platform=linux/s390x scratch",
+            "linux/arm64",
+        ),
+        (
+            Requested,
+            "linux/arm/v6",
+            "FROM --platform=linux/arm/v7 a",
+            "linux/arm/v6",
+        ),
+        (
+            Requested,
+            "linux/amd64",
+            "FROM --platform=linux/amd64/v3 a",
+            "linux/amd64/v3",
+        ),
+        (Default, "linux/amd64", "FROM a", "linux/amd64"),
+        (Default, "linux/amd64", "FROM --platform=linux/s390x a", "linux/s390x"),
+        (
+            Default,
+            "linux/amd64",
+            "FROM --platform=linux/s390x a AS b\nFROM b",
+            "linux/s390x",
+        ),
+        (Default, "linux/amd64", "FROM scratch", "linux/amd64"),
+    ] {
+        let options = PlanOptions {
+            target_platform: asked.parse().unwrap(),
+            platform_origin: origin,
+            ..options(&[])
+        };
+        let plan = plan_with(text, &options).unwrap();
+        let product = &plan.products[0];
+        assert_eq!(product.platform.to_string(), expected, "{origin:?} {asked} {text}");
+        assert_eq!(product.config.platform, product.platform);
+    }
 }

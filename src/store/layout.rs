@@ -110,11 +110,38 @@ impl ImageLayout {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn write_image(&self, manifest: &Raw<Manifest>, name: Option<&str>) -> Result<Descriptor, StoreError> {
+        let descriptor = self.put_manifest(manifest)?;
+        self.point_to(descriptor, name)
+    }
+
+    /// Adds a manifest under its digest alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn put_manifest(&self, manifest: &Raw<Manifest>) -> Result<Descriptor, StoreError> {
         let document = manifest.value();
         let media_type = document.media_type.clone();
         let media_type = media_type.unwrap_or_else(|| document.format().manifest_type());
-        let mut descriptor = Descriptor::new(media_type, *manifest.digest(), manifest.bytes().len() as u64);
+        let descriptor = Descriptor::new(media_type, *manifest.digest(), manifest.bytes().len() as u64);
         self.write_file(&self.blob_path(&descriptor.digest), &mut manifest.bytes())?;
+        Ok(descriptor)
+    }
+
+    /// Adds an index under its digest alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn put_index(&self, index: &Raw<Index>, media_type: &MediaType) -> Result<Descriptor, StoreError> {
+        let descriptor = Descriptor::new(media_type.clone(), *index.digest(), index.bytes().len() as u64);
+        self.write_file(&self.blob_path(&descriptor.digest), &mut index.bytes())?;
+        Ok(descriptor)
+    }
+
+    /// Makes what `descriptor` names the layout's only image, under `name` if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn point_to(&self, mut descriptor: Descriptor, name: Option<&str>) -> Result<Descriptor, StoreError> {
         let annotation = name.map(|name| (REF_NAME.to_owned(), name.to_owned()));
         descriptor.annotations.extend(annotation);
         let index = Index::new(ManifestFormat::Oci, vec![descriptor.clone()]);

@@ -91,7 +91,7 @@ fn planned(text: &str) -> Plan {
 }
 
 fn target(plan: &Plan) -> &PlannedStage {
-    plan.stage(plan.target).unwrap()
+    plan.stage(plan.products[0].stage).unwrap()
 }
 
 /// The last RUN of the target.
