@@ -152,11 +152,7 @@ fn check_destinations(request: &BuildRequest, client: &Client) -> Result<(), Bui
 }
 
 /// Plans for every platform, and makes one plan of all.
-fn make_plan(
-    outlines: &[plan::Outline],
-    images: &mut Images,
-    granularity: Granularity,
-) -> Result<Plan, BuildError> {
+fn make_plan(outlines: &[plan::Outline], images: &mut Images, granularity: Granularity) -> Result<Plan, BuildError> {
     let plans = outlines.iter().map(|outline| plan_one(outline, images));
     Ok(plan::merge(plans.collect::<Result<_, _>>()?, granularity))
 }

@@ -159,7 +159,9 @@ impl Conversion<'_> {
         self.add_epoch(&mut build_args);
         let contexts = self.contexts(&input.build_context);
         // Who looks at a file for several platforms sees it as the first has it.
-        let platform = platforms::parse(&input.custom_platform, &mut self.problems).into_iter().next();
+        let platform = platforms::parse(&input.custom_platform, &mut self.problems)
+            .into_iter()
+            .next();
         let context = match (locate::context(input, self.environment), &input.context) {
             // Nobody said that there is a context, and a look needs none.
             (Err(_), None) => Some(self.environment.working_directory.clone()),
