@@ -5,9 +5,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// No file that is meant well comes near it: a thousand RUN instructions with 60 KiB of environment each do.
-const BYTES: usize = 64 << 20;
-
 /// Comparisons of a pattern that cost as much as a byte of text.
 const COMPARISONS_PER_BYTE: usize = 16;
 
@@ -17,10 +14,14 @@ pub struct Budget(Arc<AtomicUsize>);
 
 /// A budget that is used up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the variables of this Dockerfile expand to more than {} MiB of text", BYTES >> 20)]
+#[error("the variables of this Dockerfile expand to more than {} MiB of text", Budget::BYTES >> 20)]
 pub struct Exhausted;
 
 impl Budget {
+    /// What a new one holds. No file that is meant well comes near it: a thousand RUN instructions with 60 KiB of environment
+    /// each do.
+    pub const BYTES: usize = 64 << 20;
+
     /// Takes `bytes` from what is left.
     ///
     /// # Errors
@@ -44,7 +45,7 @@ impl Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(Arc::new(AtomicUsize::new(BYTES)))
+        Self(Arc::new(AtomicUsize::new(Self::BYTES)))
     }
 }
 
@@ -64,7 +65,7 @@ mod tests {
     #[test]
     fn clones_spend_the_same() {
         let budget = Budget::default();
-        budget.clone().spend(BYTES - 1).unwrap();
+        budget.clone().spend(Budget::BYTES - 1).unwrap();
         budget.spend(2).unwrap_err();
         budget.spend(1).unwrap();
         assert_eq!(budget.spend(1), Err(Exhausted));

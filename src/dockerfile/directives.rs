@@ -8,6 +8,7 @@ use super::error::ParseProblem;
 use super::excerpt::Span;
 use super::instruction::{Directive, Directives, Escape};
 use super::lines::{LineError, without_bom};
+use super::visits;
 
 /// The directives of a file and the last line that belongs to them.
 pub(super) fn read(text: &[u8]) -> Result<(Directives, u32), LineError> {
@@ -87,6 +88,7 @@ impl Run {
             run.last = 1;
         }
         for (number, line) in lines {
+            visits::count(line.len());
             let Some((name, value)) = parse_directive(line, form) else {
                 break;
             };

@@ -2,6 +2,7 @@
 
 use super::error::{Hint, ParseProblem, closest};
 use super::instruction::Escape;
+use super::visits;
 use super::words::split_once_blank;
 
 /// An instruction's line in its three parts.
@@ -33,6 +34,7 @@ pub(super) type FlagError = (ParseProblem, Option<Hint>);
 
 /// Splits a logical line.
 pub(super) fn split_line(line: &str, escape: Escape) -> SplitLine<'_> {
+    visits::count(line.len());
     let line = line.trim();
     let (keyword, mut rest) = split_once_blank(line).unwrap_or((line, ""));
     let mut found = Vec::new();
@@ -42,6 +44,7 @@ pub(super) fn split_line(line: &str, escape: Escape) -> SplitLine<'_> {
             break;
         }
         let (word, after) = take_flag_word(rest, escape);
+        visits::count(rest.len() - after.len());
         rest = after;
         match word.as_str() {
             // The bare marker ends the flags and is no argument itself.
@@ -146,6 +149,7 @@ impl Flags {
     }
 
     fn take(&mut self, name: &'static str) -> Vec<Flag> {
+        visits::count(self.found.len());
         self.known.push(name);
         self.found.extract_if(.., |flag| flag.name == name).collect()
     }

@@ -1,5 +1,7 @@
 //! Heredoc markers and bodies.
 
+use super::visits;
+
 /// A file written within the Dockerfile.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Heredoc {
@@ -60,6 +62,7 @@ pub(super) struct Marker {
 impl Marker {
     /// Whether `line` ends this heredoc. Trailing CR is a line end; trailing blanks are not.
     pub(super) fn is_terminator(&self, line: &str) -> bool {
+        visits::count(line.len());
         let line = line.trim_end_matches(['\r', '\n']);
         match self.indent {
             Indent::Keep => line == self.name,
@@ -116,6 +119,7 @@ pub(super) fn merge_markers<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec
     let mut merged = Vec::new();
     let mut words = words.into_iter().peekable();
     while let Some(word) = words.next() {
+        visits::count(word.len());
         let Some((descriptor, indent, rest)) = split_operator(word) else {
             merged.push(MarkerOrText::Text(word));
             continue;
@@ -181,6 +185,7 @@ enum Arithmetic {
 /// Splits a line like a shell, keeping quotes and escapes; `None` if a quote is not closed.
 /// Always with a backslash, whatever the file's escape token is: BuildKit does so.
 fn shell_words(line: &str) -> Option<Vec<String>> {
+    visits::count(line.len());
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quote = None;
@@ -191,6 +196,7 @@ fn shell_words(line: &str) -> Option<Vec<String>> {
             // In `$(( 1 << 2 ))` the operator announces nothing.
             (None | Some('"'), '$') if chars.as_str().starts_with("((") && arithmetic == Arithmetic::Possible => {
                 word.push(c);
+                visits::count(chars.as_str().find("))").unwrap_or(chars.as_str().len()));
                 match chars.as_str().split_once("))") {
                     Some((expression, rest)) => {
                         word.extend([expression, "))"]);

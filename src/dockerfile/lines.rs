@@ -7,6 +7,7 @@ use super::error::ParseProblem;
 use super::excerpt::Span;
 use super::heredoc::{Heredoc, Marker};
 use super::instruction::{Directives, Escape};
+use super::visits;
 
 /// BuildKit reads lines into a buffer of 64 KiB, one byte of which is lost.
 const MAX_LINE: usize = 65535;
@@ -169,6 +170,7 @@ impl<'a> Lines<'a> {
             return Err((ParseProblem::LineTooLong { limit: MAX_LINE }, Span::line(self.number)));
         }
         self.rest = rest;
+        visits::count(line.len());
         Ok(Some(line))
     }
 
@@ -179,6 +181,7 @@ impl<'a> Lines<'a> {
     /// The line without its continuation token, and whether it had one. Two tokens in a row are no
     /// continuation, and neither are three: BuildKit looks at one character before the token only.
     fn cut_continuation<'l>(&self, line: &'l str) -> (&'l str, bool) {
+        visits::count(line.len());
         let token = self.escape.token();
         let trimmed = line.trim_end_matches([' ', '\t']);
         match trimmed.strip_suffix(token) {

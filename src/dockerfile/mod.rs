@@ -25,6 +25,7 @@ mod operands;
 mod parse;
 mod pattern;
 mod spelling;
+mod visits;
 mod words;
 
 pub use budget::{Budget, Exhausted};

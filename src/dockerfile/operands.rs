@@ -1,5 +1,7 @@
 //! One function for each instruction: flags and argument text to typed operands.
 
+use std::collections::HashMap;
+
 use super::duration;
 use super::error::{ParseProblem, closest};
 use super::flags::{FlagError, Flags, split_line};
@@ -222,13 +224,17 @@ fn parse_transfer(
 
 /// Paths first, heredocs last. Of heredocs with one name the last body counts for all.
 fn order_sources(words: &[MarkerOrText<'_>], heredocs: &[Heredoc]) -> Vec<Source> {
+    let bodies: HashMap<&str, &Heredoc> = heredocs
+        .iter()
+        .map(|heredoc| (heredoc.name.as_str(), heredoc))
+        .collect();
     let mut paths = Vec::new();
     let mut files = Vec::new();
     for word in words {
         match word {
             MarkerOrText::Text(path) => paths.push(Source::Path(Word::new(*path))),
             MarkerOrText::Marker(marker) => {
-                let heredoc = heredocs.iter().rfind(|heredoc| heredoc.name == marker.name);
+                let heredoc = bodies.get(marker.name.as_str()).copied();
                 files.extend(heredoc.cloned().map(Source::Heredoc));
             }
         }

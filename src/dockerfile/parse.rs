@@ -212,31 +212,55 @@ fn read_instruction(mut line: LogicalLine, lines: &mut Lines<'_>, escape: Escape
 
 #[cfg(test)]
 mod tests {
+    use super::super::visits;
     use super::*;
 
-    /// Quadratic work on any of these would take minutes, which no one would wait for.
+    /// Files of 100,000 lines, and of half as many: the scanners look at each byte a constant number of times.
     #[test]
-    fn a_hundred_thousand_lines() {
-        const LINES: usize = 100_000;
-        let instructions = "RUN x <<E\ny\nE\n# c\nENV a=b\n".repeat(LINES / 5);
-        let file = parse("f", format!("FROM a\n{instructions}").as_bytes()).unwrap();
-        assert_eq!(file.stages[0].instructions.len(), LINES / 5 * 2);
-        for (what, text) in [
-            ("continuations", format!("FROM a\nRUN {}", "x \\\n".repeat(LINES))),
-            ("blank lines", format!("FROM a\nRUN x \\\n{}y", "\n".repeat(LINES))),
-            ("a heredoc", format!("FROM a\nRUN <<E\n{}E\n", "x\n".repeat(LINES))),
-            ("words", format!("FROM a\nENV {}", "a=b \\\n".repeat(LINES))),
-            (
-                "flags",
-                format!("FROM a\nRUN {} x", "--mount=type=tmpfs \\\n".repeat(LINES)),
-            ),
-            (
-                "a JSON array",
-                format!("FROM a\nCMD [{}\"x\"]", "\"x\", \\\n".repeat(LINES)),
-            ),
-        ] {
-            let file = parse("f", text.as_bytes()).unwrap();
-            assert_eq!(file.stages[0].instructions.len(), 1, "{what}");
+    fn the_work_grows_with_the_file_and_no_faster() {
+        type Make = fn(usize) -> String;
+        let kinds: [(&str, Make); 16] = [
+            ("ordinary", |n| "RUN x <<E\ny\nE\n# c\nENV a=b\n".repeat(n / 5)),
+            ("continuations", |n| format!("RUN {}", "x \\\n".repeat(n))),
+            ("blank lines", |n| format!("RUN x \\\n{}y", "\n".repeat(n))),
+            ("comments", |n| format!("RUN x \\\n{}y", "# c\n".repeat(n))),
+            ("comments between", |n| format!("{}CMD x", "# c\n".repeat(n))),
+            ("a heredoc", |n| format!("RUN <<E\n{}E\n", "x\n".repeat(n))),
+            ("many heredocs", |n| {
+                let (markers, bodies) = ("<<E \\\n".repeat(n / 2), "E\n".repeat(n / 2));
+                format!("COPY {markers} /d\n{bodies}")
+            }),
+            ("pairs", |n| format!("ENV {}", "a=b \\\n".repeat(n))),
+            ("quotes", |n| {
+                format!("LABEL a={}", "'b' \\\n\\\n".repeat(n / 2).replace(' ', ""))
+            }),
+            ("names", |n| format!("ARG {}", "a=$b \\\n".repeat(n))),
+            ("flags", |n| format!("RUN {} x", "--mount=type=tmpfs \\\n".repeat(n))),
+            ("a JSON array", |n| format!("CMD [{}\"x\"]", "\"x\", \\\n".repeat(n))),
+            ("arithmetic", |n| format!("RUN <<E {}x\nE\n", "$(( \\\n".repeat(n))),
+            ("stages", |n| "FROM a AS b\n".repeat(n)),
+            ("triggers", |n| "ONBUILD RUN <<E\nx\nE\n".repeat(n / 3)),
+            ("directives", |n| "#syntax=a\n".repeat(n)),
+        ];
+        for (kind, make) in kinds {
+            let visits = |lines| {
+                let text = match kind {
+                    "directives" => format!("{}FROM a", make(lines)),
+                    _ => format!("FROM a\n{}", make(lines)),
+                };
+                let seen = visits::during(|| {
+                    let outcome = parse("f", text.as_bytes());
+                    assert_eq!(outcome.is_err(), kind == "directives", "{kind}");
+                });
+                assert!(
+                    seen <= 20 * text.len() as u64,
+                    "{kind}: {seen} visits of {} bytes",
+                    text.len()
+                );
+                seen
+            };
+            let (half, whole) = (visits(50_000), visits(100_000));
+            assert!(whole <= 2 * half + 1000, "{kind}: {half} visits, then {whole}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::error::ParseProblem;
 use super::instruction::{Escape, KeyValue, Word};
+use super::visits;
 
 /// What the argument text is when an exec form is possible.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub(super) enum Form {
 /// Tries the exec form. An array with elements other than strings is a mistake; any other broken
 /// JSON is taken for a shell command, as BuildKit does.
 pub(super) fn exec_form(text: &str) -> Result<Form, ParseProblem> {
+    visits::count(text.len());
     let text = text.trim_start();
     if !text.starts_with('[') {
         return Ok(Form::Shell);
@@ -31,6 +33,7 @@ pub(super) fn exec_form(text: &str) -> Result<Form, ParseProblem> {
 
 /// Splits at blanks, nothing protects them.
 pub(super) fn split_blanks(text: &str) -> impl Iterator<Item = &str> {
+    visits::count(text.len());
     text.split(is_blank).filter(|word| !word.is_empty())
 }
 
@@ -47,6 +50,7 @@ pub(super) const fn is_blank(c: char) -> bool {
 
 /// Splits at blanks outside quotes; quotes and escapes stay in the words for the expansion.
 pub(super) fn split_quoted(text: &str, escape: Escape) -> Vec<String> {
+    visits::count(text.len());
     let token = escape.token();
     let mut words = Vec::new();
     let mut word = String::new();

@@ -7,6 +7,7 @@
 mod errors;
 mod expansion;
 mod file;
+mod fuzzed;
 mod growth;
 mod heredocs;
 mod variables;
