@@ -49,10 +49,8 @@ pub(super) fn dockerfile(
     if name.starts_with("http://") || name.starts_with("https://") {
         return Err(Problem::DockerfileUrl);
     }
-    let names = match asked {
-        Some(name) => vec![name],
-        None => vec![DEFAULT_DOCKERFILE, LOWER_CASE_DOCKERFILE],
-    };
+    let lower_case = with_lower_case(name);
+    let names = std::iter::once(name).chain(lower_case.as_deref());
     let mut tried = Vec::new();
     for name in names {
         // The working directory comes first, unlike with docker: pipelines rely on it.
@@ -72,6 +70,12 @@ pub(super) fn dockerfile(
     }
     let name = name.to_owned();
     Err(Problem::NoDockerfile { name, tried })
+}
+
+/// The second spelling of a name that ends in exactly the default's.
+fn with_lower_case(name: &str) -> Option<String> {
+    let folder = name.strip_suffix(DEFAULT_DOCKERFILE)?;
+    (folder.is_empty() || folder.ends_with('/')).then(|| format!("{folder}{LOWER_CASE_DOCKERFILE}"))
 }
 
 /// The path of a context that is a directory of ours.
@@ -150,6 +154,16 @@ mod tests {
     }
 
     #[test]
+    fn l9_a_dockerfile_may_be_a_link() {
+        let site = Site::new();
+        let link = site.path("context/Dockerfile");
+        fs::rename(&link, site.path("context/real")).unwrap();
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        assert_eq!(site.convert(&[]).map(|request| request.dockerfile), Ok(link.clone()));
+        assert!(fs::read(link).is_ok(), "it is read through");
+    }
+
+    #[test]
     fn the_dockerfile_is_looked_for_in_order() {
         let site = Site::new();
         let found = |line: &[&str]| site.convert(line).map(|request| request.dockerfile);
@@ -170,8 +184,16 @@ mod tests {
         fs::remove_file(site.path("context/Dockerfile")).unwrap();
         fs::write(site.path("context/dockerfile"), "").unwrap();
         assert_eq!(found(&[]), Ok(site.path("context/dockerfile")));
-        let missing = "no Dockerfile \"Dockerfile\" found (looked for DIR/Dockerfile, DIR/context/Dockerfile)";
-        assert_eq!(found(&["-f", "Dockerfile"]), Err(vec![missing.to_owned()]));
+        assert_eq!(found(&["-f", "Dockerfile"]), Ok(site.path("context/dockerfile")));
+        assert_eq!(
+            found(&["-f", "context/Dockerfile"]),
+            Ok(site.path("context/dockerfile")),
+            "the base name counts"
+        );
+        for other in ["Other", "DOCKERFILE", "My.Dockerfile"] {
+            let missing = format!("no Dockerfile \"{other}\" found (looked for DIR/{other}, DIR/context/{other})");
+            assert_eq!(found(&["-f", other]), Err(vec![missing]));
+        }
         let missing = "no Dockerfile \"sub\" found (looked for DIR/sub, DIR/context/sub)";
         assert_eq!(
             found(&["-f", "sub"]),
