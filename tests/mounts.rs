@@ -129,7 +129,46 @@ RUN --mount=source=sub,target=rel test "$(cat /w/rel/s)" = B
     assert_eq!(own_names(&sandbox), expected);
 }
 
-/// A tree that an overlay cannot cover is copied; what is written to the copy is thrown away too.
+/// Where overlays do not work, in a store that lies on one, a copy stands in for the overlay.
+/// Its filesystem is then the one of the store.
+#[test]
+fn root_l197_writes_are_thrown_away_without_overlays() {
+    let sandbox = sandbox();
+    sandbox.write("context/sub/a", "A");
+    for name in ["lower", "upper", "work", "store"] {
+        sandbox.directory(name);
+    }
+    let steps = "RUN --mount=source=sub,target=/c,rw echo more >> /c/a && touch /c/new && grep -q ' /c overlay .*upperdir=upper,' /proc/mounts\n\
+                 RUN --mount=source=sub,target=/c test \"$(cat /c/a)\" = A && ! test -e /c/new\n";
+    let mount = "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work store && exec \"$@\"";
+    let launcher = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "/bin/sh",
+        "-c",
+        mount,
+        "sh",
+    ];
+    let _built = build(&sandbox, steps).through(&launcher).run().success();
+}
+
+/// A named context is a tree like others.
+#[test]
+fn root_l199_named_contexts_are_mounted() {
+    let sandbox = sandbox();
+    sandbox.write("named/file", "N");
+    sandbox.write("named/.dockerignore", "hidden\n");
+    sandbox.write("named/hidden", "H");
+    let steps = "RUN --mount=from=named,target=/n test \"$(cat /n/file)\" = N && ! test -e /n/hidden\n\
+                 RUN --mount=type=cache,from=named,target=/n test \"$(cat /n/file)\" = N\n";
+    let _built = build(&sandbox, steps)
+        .arg("--build-context=named=named")
+        .run()
+        .success();
+}
+
 #[test]
 fn root_l196_what_cannot_be_mounted_says_why() {
     let sandbox = sandbox();
@@ -263,7 +302,12 @@ fn root_l210_locked_waits_and_private_does_not() {
         "RUN --mount=type=cache,target=/c,sharing=locked echo second >> /c/order\n",
     )
     .start();
-    std::thread::sleep(Duration::from_millis(500));
+    wait_for(|| {
+        second
+            .stderr_so_far()
+            .contains("waiting for the cache \"//c\"")
+            .then_some(())
+    });
     assert!(!slot.join("order").exists());
     fs::write(slot.join("go"), "").unwrap();
     let _built = first.wait().success();

@@ -68,8 +68,8 @@ impl CacheMounts {
         }
     }
 
-    /// Takes the directory named `key`, a file name. One that is new is given to `fill` before anybody else sees
-    /// it; when that fails there is none.
+    /// Takes the directory named `key`, a file name. `busy` hears of it when somebody has to be waited for. A
+    /// directory that is new is given to `fill` before anybody else sees it; when that fails there is none.
     ///
     /// # Errors
     /// What `fill` says, [`StoreError`], or [`Cancelled`] while waiting.
@@ -78,23 +78,24 @@ impl CacheMounts {
         key: &str,
         how: CacheUse,
         cancel: &Cancel,
+        busy: &dyn Fn(),
         fill: impl FnOnce(&Rootfs) -> Result<(), E>,
     ) -> Result<CacheMount, E> {
         let slot = match how {
-            CacheUse::Shared => self.lock::<E>(key, FlockOperation::NonBlockingLockShared, cancel)?,
-            CacheUse::Locked => self.lock::<E>(key, FlockOperation::NonBlockingLockExclusive, cancel)?,
+            CacheUse::Shared => self.lock::<E>(key, FlockOperation::NonBlockingLockShared, cancel, busy)?,
+            CacheUse::Locked => self.lock::<E>(key, FlockOperation::NonBlockingLockExclusive, cancel, busy)?,
             CacheUse::Private => self.lock_a_free_one::<E>(key, cancel)?,
         };
         if slot.path.join(ROOT).exists() {
             return Ok(slot.into_mount()?);
         }
         // Whoever fills it must be alone, and somebody else may have been faster.
-        slot.wait::<E>(FlockOperation::NonBlockingLockExclusive, cancel)?;
+        slot.wait::<E>(FlockOperation::NonBlockingLockExclusive, cancel, busy)?;
         if !slot.path.join(ROOT).exists() {
             slot.fill(fill)?;
         }
         if how == CacheUse::Shared {
-            slot.wait::<E>(FlockOperation::NonBlockingLockShared, cancel)?;
+            slot.wait::<E>(FlockOperation::NonBlockingLockShared, cancel, busy)?;
         }
         Ok(slot.into_mount()?)
     }
@@ -104,9 +105,10 @@ impl CacheMounts {
         key: &str,
         operation: FlockOperation,
         cancel: &Cancel,
+        busy: &dyn Fn(),
     ) -> Result<Slot, E> {
         let slot = self.slot(key, 0)?;
-        slot.wait::<E>(operation, cancel)?;
+        slot.wait::<E>(operation, cancel, busy)?;
         Ok(slot)
     }
 
@@ -151,7 +153,16 @@ impl Slot {
     }
 
     /// Waits for the lock. One that is held already is given up meanwhile.
-    fn wait<E: From<StoreError> + From<Cancelled>>(&self, operation: FlockOperation, cancel: &Cancel) -> Result<(), E> {
+    fn wait<E: From<StoreError> + From<Cancelled>>(
+        &self,
+        operation: FlockOperation,
+        cancel: &Cancel,
+        busy: &dyn Fn(),
+    ) -> Result<(), E> {
+        if self.try_lock(operation)? {
+            return Ok(());
+        }
+        busy();
         while !self.try_lock(operation)? {
             cancel.check()?;
             std::thread::sleep(INTERVAL);
@@ -208,7 +219,7 @@ mod tests {
     }
 
     fn acquire(mounts: &CacheMounts, how: CacheUse, cancel: &Cancel) -> Result<CacheMount, Failed> {
-        mounts.acquire("key", how, cancel, |root| {
+        mounts.acquire("key", how, cancel, &|| (), |root| {
             fs::write(root.host_path().join("first"), "content").unwrap();
             Ok(())
         })
@@ -254,7 +265,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mounts = CacheMounts::below(directory.path());
         let cancel = Cancel::default();
-        let failed = mounts.acquire("key", CacheUse::Shared, &cancel, |_| Err(Failed));
+        let failed = mounts.acquire("key", CacheUse::Shared, &cancel, &|| (), |_| Err(Failed));
         assert!(failed.is_err());
         let names: Vec<_> = fs::read_dir(directory.path().join("cache-mounts/key/0"))
             .unwrap()

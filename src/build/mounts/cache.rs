@@ -12,6 +12,7 @@ use super::{MountError, Prepared};
 use crate::copy::{CopyError, Source};
 use crate::oci::Digest;
 use crate::plan::{CacheMount, CopyFrom, MountKind, Ownership, RunStep, Sharing};
+use crate::progress::Event;
 use crate::rootfs::{Rootfs, RootfsPath};
 use crate::run::{MountSource, SourceKind, SourcePlace};
 use crate::store::CacheUse;
@@ -44,7 +45,12 @@ impl Prepared {
         }
         for (key, (how, cache, base)) in wanted {
             let fill = |root: &Rootfs| fill(root, cache, base.as_ref(), session);
-            let held = session.supplies.caches.acquire(&key, how, &session.cancel, fill)?;
+            let busy = || {
+                let text = format!("waiting for the cache {:?}, which another step uses", cache.id);
+                session.progress.event(Event::Info(&text));
+            };
+            let caches = &session.supplies.caches;
+            let held = caches.acquire(&key, how, &session.cancel, &busy, fill)?;
             self.caches.insert(key, held);
         }
         Ok(())
