@@ -265,3 +265,171 @@ fn root_passwords_in_a_url_reach_their_server_and_nobody_else() {
     let failed = site.run("", &format!("FROM scratch\nADD http://{address}/absent /f"));
     assert!(!failed.report().contains("hush"), "{}", failed.report());
 }
+
+/// An archive in the making.
+struct Archive(tar::Builder<Vec<u8>>);
+
+impl Archive {
+    fn new() -> Self {
+        Self(tar::Builder::new(Vec::new()))
+    }
+
+    fn header(kind: tar::EntryType, mode: u32, size: usize) -> tar::Header {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(size as u64);
+        header.set_mtime(1_600_000_000);
+        header.set_uid(1000);
+        header.set_gid(50);
+        header.set_username("root").unwrap();
+        header.set_groupname("root").unwrap();
+        header
+    }
+
+    fn file(mut self, path: &str, mode: u32, content: &str) -> Self {
+        let mut header = Self::header(tar::EntryType::Regular, mode, content.len());
+        self.0.append_data(&mut header, path, content.as_bytes()).unwrap();
+        self
+    }
+
+    fn directory(mut self, path: &str, mode: u32) -> Self {
+        let mut header = Self::header(tar::EntryType::Directory, mode, 0);
+        self.0.append_data(&mut header, path, std::io::empty()).unwrap();
+        self
+    }
+
+    fn link(mut self, kind: tar::EntryType, path: &str, target: &str) -> Self {
+        let mut header = Self::header(kind, 0o777, 0);
+        self.0.append_link(&mut header, path, target).unwrap();
+        self
+    }
+
+    /// A record for the next entry, or with `g` for all.
+    fn record(mut self, kind: u8, key: &str, value: &str) -> Self {
+        let rest = key.len() + value.len() + 3;
+        let length = (rest + 2..)
+            .find(|length| length.to_string().len() + rest == *length)
+            .unwrap();
+        let record = format!("{length} {key}={value}\n");
+        let mut header = Self::header(tar::EntryType::new(kind), 0o644, record.len());
+        self.0.append_data(&mut header, "pax", record.as_bytes()).unwrap();
+        self
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        self.0.into_inner().unwrap()
+    }
+}
+
+#[test]
+fn root_l313_l320_archives_keep_what_they_say_of_their_files() {
+    let site = Site::new();
+    let rich = Archive::new()
+        .record(b'g', "comment", "for all")
+        .file("plain", 0o640, "plain")
+        .file("tool", 0o4755, "tool")
+        .record(b'x', "SCHILY.xattr.user.note", "kept")
+        .file("noted", 0o600, "noted")
+        .file("deep/er/file", 0o644, "deep")
+        .bytes();
+    site.sandbox.write("context/rich", &rich);
+    site.sandbox
+        .write("context/a.tar", Archive::new().file("a", 0o644, "a").bytes());
+    site.sandbox
+        .write("context/b.tar", Archive::new().file("b", 0o644, "b").bytes());
+    site.sandbox
+        .write("context/dir/inner.tar", Archive::new().file("c", 0o644, "c").bytes());
+    site.sandbox.write("context/empty.tar.gz", "");
+    site.sandbox.write("context/text.tar.gz", "no archive");
+    let text = "FROM scratch\nADD rich /d\nADD rich /e/\nADD *.tar /all\nADD dir /copied\nCOPY a.tar /kept.tar\n\
+                ADD --chown=7:8 rich /owned\nADD --chmod=777 --exclude=plain rich /modes\nADD empty.tar.gz text.tar.gz /f/\n\
+                ADD --unpack=false a.tar /verbatim\n";
+    let lines = site.build("", text);
+    assert_lines(
+        &lines,
+        &[
+            "/d/plain file 0640 1000:50 \"plain\"",
+            "/d/plain mtime 1600000000",
+            "/d/tool file 4755 1000:50 \"tool\"",
+            "/d/deep dir 0755 0:0",
+            "/d/deep/er dir 0755 0:0",
+            "/e/plain file 0640 1000:50 \"plain\"",
+            "/all/a file 0644 1000:50 \"a\"",
+            "/all/b file 0644 1000:50 \"b\"",
+            "/owned dir 0755 7:8",
+            "/owned/plain file 0640 7:8 \"plain\"",
+            "/owned/tool file 4755 7:8 \"tool\"",
+            "/owned/deep dir 0755 0:0",
+            "/modes/plain file 0640 1000:50 \"plain\"",
+            "/f/empty.tar.gz file 0644 0:0 \"\"",
+            "/f/text.tar.gz file 0644 0:0 \"no archive\"",
+        ],
+    );
+    for path in ["/copied/inner.tar file ", "/kept.tar file ", "/verbatim file "] {
+        assert!(lines.iter().any(|line| line.starts_with(path)), "{path}: {lines:#?}");
+    }
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.starts_with("/copied/c") || line.contains("pax")),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn root_l321_l326_archives_meet_what_is_there() {
+    let site = Site::new();
+    let base = Archive::new()
+        .directory("real", 0o711)
+        .link(tar::EntryType::Symlink, "relative", "real")
+        .link(tar::EntryType::Symlink, "absolute", "/w/real")
+        .link(tar::EntryType::Symlink, "replaced", "real")
+        .directory("tree/sub", 0o755)
+        .file("tree/sub/file", 0o644, "old")
+        .file("flat", 0o644, "old")
+        .bytes();
+    let over = Archive::new()
+        .directory(".", 0o700)
+        .directory("replaced", 0o750)
+        .file("tree", 0o644, "now a file")
+        .directory("flat", 0o751)
+        .file("relative/one", 0o644, "one")
+        .file("absolute/two", 0o644, "two")
+        .link(tar::EntryType::Link, "absolute/three", "relative/one")
+        .file("new/parents/file", 0o644, "new")
+        .bytes();
+    site.sandbox.write("context/base", base);
+    site.sandbox.write("context/over", over);
+    let lines = site.build("", "FROM scratch\nADD base /w/\nADD over /w/\n");
+    assert_lines(
+        &lines,
+        &[
+            "/w dir 0755 0:0",
+            "/w/replaced dir 0750 1000:50",
+            "/w/tree file 0644 1000:50 \"now a file\"",
+            "/w/flat dir 0751 1000:50",
+            "/w/real dir 0711 1000:50",
+            "/w/relative symlink -> real",
+            "/w/absolute symlink -> /w/real",
+            "/w/real/two file 0644 1000:50 \"two\"",
+            "/w/new dir 0755 0:0",
+            "/w/new/parents dir 0755 0:0",
+        ],
+    );
+    let same = |one: &str, other: &str| {
+        lines
+            .iter()
+            .any(|line| *line == format!("/w/real/{one} same file as /w/real/{other}"))
+    };
+    assert!(same("three", "one") || same("one", "three"), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.starts_with("/w/tree/sub")), "{lines:#?}");
+    let mut out = tar::Builder::new(Vec::new());
+    let mut header = Archive::header(tar::EntryType::Regular, 0o644, 1);
+    header.as_gnu_mut().unwrap().name[..4].copy_from_slice(b"../x");
+    header.set_cksum();
+    out.append(&header, &b"x"[..]).unwrap();
+    site.sandbox.write("context/out", out.into_inner().unwrap());
+    let failed = site.run("", "FROM scratch\nADD out /w/\n");
+    let _failed = failed.failure_with(&["../x", "Dockerfile:2"]);
+}

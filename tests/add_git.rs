@@ -289,3 +289,25 @@ fn root_a_token_in_the_address_reaches_the_server_and_nobody_else() {
         .failure_with(&["Dockerfile:2"]);
     drop(failed);
 }
+
+#[test]
+fn root_a_server_that_hands_out_only_branches_is_asked_for_all_of_them() {
+    let site = Site::new();
+    let repository = site.git.repository("r.git");
+    repository.write("file", "one");
+    let one = repository.commit("one");
+    repository.write("file", "two");
+    repository.commit("two");
+    site.git.grow_old();
+    let lines = site.build(&format!(
+        "ADD http://HTTP/r.git /two\nADD http://HTTP/r.git?commit={one} /one\n"
+    ));
+    assert_lines(
+        &lines,
+        &["/one/file file 0644 0:0 \"one\"", "/two/file file 0644 0:0 \"two\""],
+    );
+    let absent = "0123456789".repeat(4);
+    let failed = site.run(&format!("ADD http://HTTP/r.git#{absent} /d"));
+    let error = format!("repository does not contain ref {absent}");
+    let _failed = failed.failure_with(&[&error, "hint: "]);
+}

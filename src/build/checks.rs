@@ -1,6 +1,7 @@
 //! Build checks on the way of a build: what they find is told before anything is built.
 
 use super::error::{BuildError, Problem};
+use super::input::Input;
 use super::request::BuildRequest;
 use super::session::Session;
 use crate::check::{self, BUILD_ARGUMENT, Finding, Options, Subject, Violation};
@@ -18,17 +19,18 @@ pub(crate) struct Checks {
 /// Parses the Dockerfile. What can be found before a mistake is told before the mistake is.
 pub(crate) fn read(
     request: &BuildRequest,
+    input: &Input,
     plan_options: &PlanOptions,
     progress: &dyn Progress,
 ) -> Result<(Dockerfile, Checks), BuildError> {
-    let path = &request.dockerfile;
+    let path = &input.dockerfile;
     let text = std::fs::read(path).map_err(|source| Problem::ReadDockerfile {
         path: path.clone(),
         source,
     })?;
     let syntax = request.build_args.get("BUILDKIT_SYNTAX").map(String::as_str);
-    dockerfile::check_frontend(&request.dockerfile_name, &text, syntax)?;
-    let attempt = dockerfile::attempt(&request.dockerfile_name, &text);
+    dockerfile::check_frontend(&input.dockerfile_name, &text, syntax)?;
+    let attempt = dockerfile::attempt(&input.dockerfile_name, &text);
     let argument = request.build_args.get(BUILD_ARGUMENT).map(String::as_str);
     let mut checks = Checks {
         options: Options::of(&attempt.directives, &attempt.source, argument)?.under(request.lint),

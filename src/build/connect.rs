@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::error::{BuildError, Problem};
-use super::request::{BuildRequest, CredentialSources, Mirror, RegistryOptions, Secret};
+use super::request::{BuildRequest, Context, CredentialSources, Mirror, RegistryOptions, Secret};
 use crate::cancel::Cancel;
-use crate::http::ClientCertificate;
+use crate::http::{ClientCertificate, Verification};
 use crate::progress::Progress;
 use crate::registry::{self, Client, Credentials};
 use crate::remote::{Remote, RemoteOptions};
@@ -23,7 +23,13 @@ pub(crate) fn client(
 
 /// Sets up what fetches sources. Nothing is connected to yet; downloads are kept in the state directory.
 pub(crate) fn remote(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Remote {
+    let skips = matches!(&request.context, Context::Fetched(context) if context.skip_tls_verify);
     let options = RemoteOptions {
+        verify_tls: if skips {
+            Verification::Skipped
+        } else {
+            Verification::Required
+        },
         certificate_file: request.registry.certificate_file.clone(),
         certificate_directory: request.registry.certificate_directory.clone(),
         ..RemoteOptions::default()

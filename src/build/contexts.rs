@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::{BuildError, Problem};
+use super::input::Bringer;
 use crate::context::{BuildContext, IgnoreFile};
 use crate::plan::{CopyFrom, NamedTree, Plan, TreeSource};
+use crate::remote::{GitSource, UrlSource};
 use crate::rootfs::Rootfs;
 
 /// Every named tree that a build reads, opened before it begins: an error is better early.
@@ -14,13 +16,13 @@ pub(crate) struct NamedTrees(BTreeMap<NamedTree, BuildContext>);
 
 impl NamedTrees {
     /// Opens those that some step of the plan reads; the others are not even looked at.
-    pub(crate) fn open(plan: &Plan) -> Result<Self, BuildError> {
+    pub(crate) fn open(plan: &Plan, bringer: &mut Bringer<'_>) -> Result<Self, BuildError> {
         let mut trees = BTreeMap::new();
         for stage in &plan.stages {
             for step in &stage.steps {
                 for tree in step.step.sources().filter_map(named) {
                     if !trees.contains_key(tree) {
-                        let opened = open(tree).map_err(|error| error.at(&step.excerpt, &stage.label))?;
+                        let opened = open(tree, bringer).map_err(|error| error.at(&step.excerpt, &stage.label))?;
                         trees.insert(tree.clone(), opened);
                     }
                 }
@@ -45,19 +47,24 @@ fn named(from: &CopyFrom) -> Option<&NamedTree> {
     }
 }
 
-fn open(tree: &NamedTree) -> Result<BuildContext, BuildError> {
+fn open(tree: &NamedTree, bringer: &mut Bringer<'_>) -> Result<BuildContext, BuildError> {
     match &tree.source {
         TreeSource::Directory(path) => {
             let rootfs = open_directory(tree, path)?;
             let ignore = IgnoreFile::in_context(&rootfs)?;
             Ok(BuildContext::new(rootfs, ignore))
         }
-        // Here is the place to fetch them, into a directory of the build's own. No ignore file applies to those.
-        TreeSource::Git(_) | TreeSource::Url(_) => Err(Problem::UnsupportedContext {
-            name: tree.name.clone(),
-            value: tree.source.to_string(),
+        TreeSource::Git(address) => {
+            let brought = bringer.repository(&GitSource::parse(address)?)?;
+            Ok(BuildContext::new(open_directory(tree, &brought.path)?, None))
         }
-        .into()),
+        TreeSource::Url(address) => {
+            let brought = bringer.url(&UrlSource::parse(address, None)?)?;
+            // What is no archive is a tree of one file.
+            let file = brought.single_file.as_deref().and_then(Path::parent);
+            let root = file.unwrap_or(&brought.path);
+            Ok(BuildContext::new(open_directory(tree, root)?, None))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::layer::{ApplyError, LevelError, WriteError};
 use crate::oci::{AnnotationError, ConfigError, DiffId, Digest, Reference};
 use crate::plan::{ImageSource, LayoutImage, PlanError};
 use crate::registry::RegistryError;
-use crate::remote::RemoteError;
+use crate::remote::{AddressError, GitAddressError, RemoteError};
 use crate::rootfs::RootfsError;
 use crate::run::{Exit, RunError};
 use crate::snapshot::SnapshotError;
@@ -222,20 +222,45 @@ pub enum Problem {
         #[source]
         source: io::Error,
     },
-    /// A named context of a kind that cannot be fetched.
-    #[error("the build context {name} ({value}) is of a kind that is not implemented yet")]
-    UnsupportedContext {
-        /// Its name.
-        name: String,
-        /// Its value.
-        value: String,
+    /// The build context cannot be read.
+    #[error("read the build context from {what}")]
+    ReadContext {
+        /// An address, a path, or standard input.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
-    /// SOURCE_DATE_EPOCH is the age of something of a kind that cannot be fetched.
-    #[error("SOURCE_DATE_EPOCH as the age of {source_name} is not implemented yet")]
-    UnsupportedEpoch {
-        /// A URL or a git repository.
-        source_name: String,
+    /// The build context cannot be unpacked.
+    #[error("unpack the build context from {what}")]
+    ContextArchive {
+        /// An address, a path, or standard input.
+        what: String,
+        /// Why.
+        #[source]
+        source: ApplyError,
     },
+    /// What should be a context is no archive.
+    #[error("the build context from {what} is no tar archive")]
+    NotAnArchive {
+        /// A path, or standard input.
+        what: String,
+    },
+    /// Somebody types.
+    #[error("the build context should come from standard input, which is a terminal")]
+    NoStandardInput,
+    /// The context has no Dockerfile.
+    #[error("the build context has no Dockerfile (looked for {})", names.join(", "))]
+    NoDockerfile {
+        /// What was looked for.
+        names: Vec<String>,
+    },
+    /// The git address of a named context is none.
+    #[error(transparent)]
+    GitAddress(#[from] GitAddressError),
+    /// The address of a named context is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// The ignore file is none.
     #[error(transparent)]
     Ignore(#[from] crate::context::IgnoreError),
@@ -406,6 +431,13 @@ impl Diagnostic for BuildError {
             Problem::Remote(error) => error.hint().into_iter().collect(),
             Problem::Copy(error) => error.hint().into_iter().collect(),
             Problem::User(error) => error.hint().into_iter().collect(),
+            Problem::NoStandardInput => {
+                vec!["send an archive, `tar -cz . | rbuild --context tar://stdin …`".to_owned()]
+            }
+            Problem::NoDockerfile { .. } => vec!["name it with --dockerfile".to_owned()],
+            Problem::NotAnArchive { .. } => {
+                vec!["a context is a tar archive, plain or compressed with gzip, bzip2, xz or zstd".to_owned()]
+            }
             Problem::Mount(error) => error.hint().into_iter().collect(),
             Problem::Exit {
                 exit: Exit::Code(127), ..

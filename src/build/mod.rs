@@ -19,6 +19,7 @@ mod error;
 mod fetch;
 mod finished;
 mod images;
+mod input;
 mod layer_job;
 mod layouts;
 mod mounts;
@@ -43,6 +44,7 @@ pub use error::{BuildError, Problem};
 use fetch::Fetcher;
 use finished::Finished;
 use images::Images;
+use input::{Bringer, Ignoring, Input};
 pub use layouts::LayoutError;
 pub use mounts::MountError;
 use mounts::Supplies;
@@ -61,9 +63,10 @@ use crate::oci::{Compression, Digest, Platform};
 use crate::plan::{self, CopyFrom, Granularity, Plan, PlanOptions, Planning, PlatformOrigin, Step};
 use crate::progress::{Event, Progress};
 use crate::registry::Client;
+use crate::remote::Remote;
 use crate::rootfs::Rootfs;
 use crate::run::Isolation;
-use crate::store::StateDir;
+use crate::store::{BuildDir, StateDir};
 
 /// What a build made.
 #[derive(Clone, Copy, Debug)]
@@ -77,20 +80,35 @@ pub struct Built {
 /// # Errors
 /// [`BuildError`]; then no destination has a new tag, and nothing of the build is left on disk.
 pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Result<Built, BuildError> {
+    let remote = connect::remote(request, progress, cancel);
+    let mut bringer = Bringer::new(request, &remote, &**progress, cancel);
+    let input = bringer.input()?;
     let options = all_options(request);
-    let (dockerfile, checks) = checks::read(request, &options[0], &**progress)?;
+    let (dockerfile, checks) = checks::read(request, &input, &options[0], &**progress)?;
     let outlines = options.iter().map(|options| plan::outline(&dockerfile, options));
     let mut outlines = outlines.collect::<Result<Vec<_>, _>>()?;
-    for outline in &mut outlines {
-        epoch::settle(outline)?;
-    }
+    epoch::settle(&mut outlines, &input, &mut bringer)?;
     let client = connect::client(&request.registry, progress, cancel)?;
     check_destinations(request, &client)?;
     let mut images = Images::new(client.clone(), Arc::clone(progress));
     let needs: Vec<_> = outlines.iter().flat_map(plan::Outline::images).cloned().collect();
     images.resolve(&needs)?;
     let plan = make_plan(&outlines, &mut images, granularity(request))?;
-    let session = open_session(request, plan, images, client.clone(), progress, cancel)?;
+    let isolation = choose_isolation(request, &plan, &**progress)?;
+    let context = open_context(&input, &plan)?;
+    let named_trees = NamedTrees::open(&plan, &mut bringer)?;
+    let directory = bringer.into_directory()?;
+    let opened = Opened {
+        request,
+        plan,
+        images,
+        isolation,
+        context,
+        named_trees,
+        directory,
+        remote,
+    };
+    let session = open_session(opened, client.clone(), progress, cancel)?;
     let outcome = checks.of_stages(&dockerfile, &outlines, &session).and_then(|()| {
         let lineages = session.build_stages()?;
         deliver::deliver(request, &lineages, &session, &client)
@@ -170,24 +188,36 @@ fn plan_one(outline: &plan::Outline, images: &mut Images) -> Result<Plan, BuildE
     }
 }
 
-fn open_session(
-    request: &BuildRequest,
+/// What a session begins with.
+struct Opened<'a> {
+    request: &'a BuildRequest,
     plan: Plan,
     images: Images,
+    isolation: Option<Arc<dyn Isolation>>,
+    context: Option<BuildContext>,
+    named_trees: NamedTrees,
+    directory: BuildDir,
+    remote: Remote,
+}
+
+fn open_session(
+    opened: Opened<'_>,
     client: Client,
     progress: &Arc<dyn Progress>,
     cancel: &Cancel,
 ) -> Result<Session, BuildError> {
-    let isolation = choose_isolation(request, &plan, &**progress)?;
-    let context = open_context(request, &plan)?;
+    let Opened {
+        request,
+        plan,
+        directory,
+        ..
+    } = opened;
     let state = |source| Problem::State {
         path: request.state_dir.clone(),
         source,
     };
     let state_dir = StateDir::open(&request.state_dir).map_err(state)?;
-    let directory = state_dir.begin(&**progress).map_err(state)?;
     let blobs = directory.blobs().map_err(state)?;
-    let named_trees = NamedTrees::open(&plan)?;
     let layer_options = layer_options(request, &plan)?;
     let threads = |source| Problem::System {
         what: "start the transfer threads",
@@ -203,14 +233,14 @@ fn open_session(
     };
     Ok(Session {
         plan,
-        images,
+        images: opened.images,
         fetcher,
         uploader,
         blobs,
         workspace: Some(Workspace::new(directory)),
-        isolation,
-        context,
-        named_trees,
+        isolation: opened.isolation,
+        context: opened.context,
+        named_trees: opened.named_trees,
         layer_options,
         layering: if request.image.single_snapshot {
             Layering::PerStage
@@ -221,7 +251,7 @@ fn open_session(
         cancel: cancel.clone(),
         finished: Finished::default(),
         image_trees: ImageTrees::default(),
-        sources: RemoteSources::new(connect::remote(request, progress, cancel)),
+        sources: RemoteSources::new(opened.remote),
         layer_jobs: LayerJobs::default(),
         supplies: Supplies::new(request, state_dir.cache_mounts()),
     })
@@ -244,17 +274,21 @@ fn choose_isolation(
     Ok(Some(Arc::from(isolation)))
 }
 
-fn open_context(request: &BuildRequest, plan: &Plan) -> Result<Option<BuildContext>, BuildError> {
+fn open_context(input: &Input, plan: &Plan) -> Result<Option<BuildContext>, BuildError> {
     let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
     if !steps.into_iter().any(|step| step.step.reads(&CopyFrom::Context)) {
         return Ok(None);
     }
-    let path = &request.context;
+    let path = &input.context;
     let tree = Rootfs::open(path).map_err(|source| Problem::Context {
         path: path.clone(),
         source,
     })?;
-    let ignore = IgnoreFile::find(Some(&request.dockerfile), &tree)?;
+    let ignore = match input.ignoring {
+        Ignoring::BesideDockerfile => IgnoreFile::find(Some(&input.dockerfile), &tree)?,
+        Ignoring::InContext => IgnoreFile::in_context(&tree)?,
+        Ignoring::Nothing => None,
+    };
     Ok(Some(BuildContext::new(tree, ignore)))
 }
 

@@ -11,18 +11,17 @@ use std::path::PathBuf;
 use crate::check::Policy;
 use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
 use crate::plan::{Grants, NamedContexts, Sandbox};
+use crate::remote::{GitSource, UrlSource};
 use crate::run::IsolationChoice;
 use crate::secret::SecretValue;
 
 /// Everything one build needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildRequest {
-    /// The Dockerfile; it exists.
-    pub dockerfile: PathBuf,
-    /// The Dockerfile as the user named it, for messages.
-    pub dockerfile_name: String,
-    /// The directory that ADD and COPY read from, sub-path included; it exists.
-    pub context: PathBuf,
+    /// The Dockerfile.
+    pub dockerfile: DockerfileSource,
+    /// What ADD and COPY read from.
+    pub context: Context,
     /// Values for ARG, by name. An empty value overrides a default; an absent name does not.
     pub build_args: BTreeMap<String, String>,
     /// Trees and images by the names that FROM and `--from` use for them.
@@ -72,6 +71,58 @@ pub enum Shape {
     Image,
     /// An index with an image for each platform, even if it is only one.
     Index,
+}
+
+/// Where the Dockerfile is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DockerfileSource {
+    /// A file of this machine; it exists.
+    File {
+        /// Where.
+        path: PathBuf,
+        /// As the user named it, for messages.
+        name: String,
+    },
+    /// In a context that is yet to be fetched: the first of these names that it has.
+    InContext(Vec<String>),
+    /// On a web server.
+    Url(UrlSource),
+}
+
+/// What ADD and COPY read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// A directory of this machine, sub-path included; it exists.
+    Directory(PathBuf),
+    /// Something else, which becomes a directory of the build's own.
+    Fetched(FetchedContext),
+}
+
+/// A context that has to be fetched or unpacked first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedContext {
+    /// What.
+    pub source: RemoteContext,
+    /// The directory in it that is the context; empty for all of it.
+    pub sub_path: String,
+    /// Whether its server's certificate is not verified.
+    pub skip_tls_verify: bool,
+}
+
+/// Kinds of contexts that are no directories of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteContext {
+    /// The files of a commit.
+    Git(GitSource),
+    /// An archive; or a single file, which is the Dockerfile.
+    Url(UrlSource),
+    /// An archive, compressed or not.
+    Archive(PathBuf),
+    /// An archive on standard input.
+    Stdin {
+        /// Whether what is no archive is a Dockerfile.
+        may_be_dockerfile: bool,
+    },
 }
 
 /// Where the image, its digest and its names go. At least a destination, or `no_push`.

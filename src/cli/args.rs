@@ -124,19 +124,22 @@ pub(super) struct Checks {
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Input")]
 pub(super) struct Input {
-    /// Dockerfile to build, relative to the working directory or to the context [default: Dockerfile]
-    #[arg(long, short = 'f', value_name = "PATH")]
+    /// Dockerfile to build, relative to the working directory or to the context, or a URL [default: Dockerfile]
+    #[arg(long, short = 'f', value_name = "PATH|URL")]
     pub(super) dockerfile: Option<String>,
 
-    /// Directory that ADD and COPY read from; may be written dir://PATH [default: /workspace/]
-    #[arg(long, short = 'c', value_name = "DIR")]
+    /// What ADD and COPY read from: a directory (PATH or dir://PATH), a tar archive (tar://PATH, tar://stdin or -), a
+    /// git repository (git://HOST/REPO, https://….git, ssh://… or USER@HOST:PATH, each with #REF) or an archive or
+    /// Dockerfile behind an http(s) URL [default: /workspace/]
+    #[arg(long, short = 'c', value_name = "CONTEXT")]
     pub(super) context: Option<String>,
 
     /// Directory within the context to use as the context
     #[arg(long, value_name = "DIR")]
     pub(super) context_sub_path: Option<String>,
 
-    /// Options of a git:// context, one per flag or separated by commas
+    /// Options of a git context, one per flag or separated by commas: branch=NAME, depth=N, recurse-submodules=BOOL,
+    /// insecure-skip-tls=BOOL
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) git: Vec<String>,
 

@@ -18,6 +18,14 @@ pub(super) const KANIKO_REGISTRY_MAP: &str = "KANIKO_REGISTRY_MAP";
 pub(super) const KANIKO_DIR: &str = "KANIKO_DIR";
 /// Seconds since 1970 to use instead of now; `--build-arg SOURCE_DATE_EPOCH=…` wins.
 pub(super) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// Token for a git context, sent as user name; wins over the next two.
+pub(super) const GIT_TOKEN: &str = "GIT_TOKEN";
+/// User name for a git context.
+pub(super) const GIT_USERNAME: &str = "GIT_USERNAME";
+/// Password for a git context.
+pub(super) const GIT_PASSWORD: &str = "GIT_PASSWORD";
+/// `http` fetches `git://` contexts over plain HTTP instead of HTTPS.
+pub(super) const GIT_PULL_METHOD: &str = "GIT_PULL_METHOD";
 /// Anything but empty turns colour off (<https://no-color.org>).
 pub(super) const NO_COLOR: &str = "NO_COLOR";
 /// `dumb` turns live lines and colour off.

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::args::Input;
+use super::context::{self, GitOptions, Named};
 use super::environment::Environment;
 use super::problem::Problem;
-use crate::redact;
+use crate::build::request::{Context, DockerfileSource, FetchedContext};
+use crate::remote::UrlSource;
 
 /// Where the executor's image mounts the context.
 const DEFAULT_CONTEXT: &str = "/workspace/";
@@ -14,20 +16,33 @@ const DEFAULT_DOCKERFILE: &str = "Dockerfile";
 /// What some call it; only looked for when nothing was asked for.
 const LOWER_CASE_DOCKERFILE: &str = "dockerfile";
 
-/// The directory that is the context.
+/// What is the context.
 ///
 /// # Errors
-/// It is no directory, or not on this machine.
-pub(super) fn context(input: &Input, environment: &Environment) -> Result<PathBuf, Problem> {
+/// It is no directory, or nothing that a context can be.
+pub(super) fn context(input: &Input, keep_git_dir: bool, environment: &Environment) -> Result<Context, Problem> {
     let given = input.context.as_deref().unwrap_or(DEFAULT_CONTEXT);
-    let root = environment.absolute(Path::new(local_context(given, input.bucket.as_deref())?));
+    if given.is_empty() {
+        return Err(match &input.bucket {
+            Some(bucket) => Problem::ContextScheme(bucket.clone()),
+            None => Problem::NoContext,
+        });
+    }
+    let git = GitOptions::parse(&input.git)?;
+    let sub_path = input.context_sub_path.as_deref().unwrap_or_default();
+    match context::named(given, &git, keep_git_dir, environment)? {
+        Named::Directory(path) => directory(&environment.absolute(Path::new(path)), sub_path).map(Context::Directory),
+        Named::Remote(source) => Ok(Context::Fetched(FetchedContext {
+            source,
+            sub_path: sub_path.to_owned(),
+            skip_tls_verify: git.insecure_skip_tls,
+        })),
+    }
+}
+
+fn directory(root: &Path, sub_path: &str) -> Result<PathBuf, Problem> {
     // Always below the context, as the name says, also when written with a leading slash.
-    let sub_path = input
-        .context_sub_path
-        .as_deref()
-        .unwrap_or_default()
-        .trim_start_matches('/');
-    let context: PathBuf = root.join(sub_path).components().collect();
+    let context: PathBuf = root.join(sub_path.trim_start_matches('/')).components().collect();
     match fs::metadata(&context) {
         Ok(metadata) if metadata.is_dir() => Ok(context),
         Ok(_) => Err(Problem::ContextNotADirectory(context)),
@@ -35,35 +50,47 @@ pub(super) fn context(input: &Input, environment: &Environment) -> Result<PathBu
     }
 }
 
-/// Path and name of the Dockerfile; `None` when it may be in a context that is unknown.
+/// Where the Dockerfile is; `None` when it may be in a context that is unknown.
 ///
 /// # Errors
-/// It is nowhere, or not on this machine.
+/// It is nowhere.
 pub(super) fn dockerfile(
     input: &Input,
-    context: Option<&Path>,
+    context: Option<&Context>,
     environment: &Environment,
-) -> Result<Option<(PathBuf, String)>, Problem> {
+) -> Result<Option<DockerfileSource>, Problem> {
     let asked = input.dockerfile.as_deref().filter(|name| !name.is_empty());
     let name = asked.unwrap_or(DEFAULT_DOCKERFILE);
     if name.starts_with("http://") || name.starts_with("https://") {
-        return Err(Problem::DockerfileUrl);
+        let source = UrlSource::parse(name, None).map_err(Problem::Address)?;
+        return Ok(Some(DockerfileSource::Url(source)));
     }
     let lower_case = with_lower_case(name);
-    let names = std::iter::once(name).chain(lower_case.as_deref());
+    let names: Vec<&str> = std::iter::once(name).chain(lower_case.as_deref()).collect();
+    let fetched = matches!(context, Some(Context::Fetched(_)));
+    let directory = match context {
+        Some(Context::Directory(path)) => Some(path.as_path()),
+        Some(Context::Fetched(_)) | None => None,
+    };
+    // The working directory comes first, unlike with docker: pipelines rely on it. Nobody relies on a Dockerfile there
+    // that he has not named and that has nothing to do with a fetched context.
+    let here = (!fetched || asked.is_some()).then_some(environment.working_directory.as_path());
     let mut tried = Vec::new();
-    for name in names {
-        // The working directory comes first, unlike with docker: pipelines rely on it.
-        let places = [Some(environment.working_directory.as_path()), context];
-        for place in places.into_iter().flatten() {
+    for name in &names {
+        for place in [here, directory].into_iter().flatten() {
             let path: PathBuf = place.join(name).components().collect();
             if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_dir()) {
-                return Ok(Some((path, name.to_owned())));
+                let name = (*name).to_owned();
+                return Ok(Some(DockerfileSource::File { path, name }));
             }
             if !tried.contains(&path) {
                 tried.push(path);
             }
         }
+    }
+    if fetched {
+        let names = names.into_iter().map(str::to_owned).collect();
+        return Ok(Some(DockerfileSource::InContext(names)));
     }
     if context.is_none() && !Path::new(name).is_absolute() {
         return Ok(None);
@@ -76,27 +103,6 @@ pub(super) fn dockerfile(
 fn with_lower_case(name: &str) -> Option<String> {
     let folder = name.strip_suffix(DEFAULT_DOCKERFILE)?;
     (folder.is_empty() || folder.ends_with('/')).then(|| format!("{folder}{LOWER_CASE_DOCKERFILE}"))
-}
-
-/// The path of a context that is a directory of ours.
-fn local_context<'a>(given: &'a str, bucket: Option<&str>) -> Result<&'a str, Problem> {
-    /// Sources of the kaniko executor that are not directories.
-    const REMOTE: &[&str] = &["tar", "git", "s3", "gs", "https"];
-    if given.is_empty() {
-        return Err(match bucket {
-            Some(bucket) => Problem::ContextScheme(bucket.to_owned()),
-            None => Problem::NoContext,
-        });
-    }
-    match given.split_once("://") {
-        None => Ok(given),
-        Some(("dir", "")) => Err(Problem::NoContext),
-        Some(("dir", path)) => Ok(path),
-        Some((scheme, _)) if REMOTE.contains(&scheme) => {
-            Err(Problem::ContextScheme(redact::userinfo(given).into_owned()))
-        }
-        Some(_) => Err(Problem::ContextUnknown(redact::userinfo(given).into_owned())),
-    }
 }
 
 #[cfg(test)]
@@ -117,27 +123,26 @@ mod tests {
             &["--context", &format!("dir://{absolute}/")],
             &["-c", &absolute],
         ] {
-            assert_eq!(context(line), Ok(site.path("context")), "{line:?}");
+            assert_eq!(context(line), Ok(Context::Directory(site.path("context"))), "{line:?}");
         }
         for line in [
             ["--context=context", "--context-sub-path=sub", "-f=Dockerfile"],
             ["--context=dir://context", "--context-sub-path=/sub/", "-f=Dockerfile"],
         ] {
             fs::write(site.path("context/sub/Dockerfile"), "").unwrap();
-            assert_eq!(context(&line), Ok(site.path("context/sub")), "{line:?}");
+            assert_eq!(
+                context(&line),
+                Ok(Context::Directory(site.path("context/sub"))),
+                "{line:?}"
+            );
         }
-        let remote = "is not a local directory; other contexts are not implemented yet";
+        let remote = "is in a cloud storage, which is not supported yet";
         for (given, expected) in [
             ("", "please specify the build context with --context".to_owned()),
             ("dir://", "please specify the build context with --context".to_owned()),
             ("nowhere", "cannot read the build context DIR/nowhere".to_owned()),
             ("file", "the build context DIR/file is not a directory".to_owned()),
-            ("s3://bucket/key", format!("build context s3://bucket/key {remote}")),
-            ("tar://stdin", format!("build context tar://stdin {remote}")),
-            (
-                "git://user:pw@host/r@1",
-                format!("build context git://***@host/r@1 {remote}"),
-            ),
+            ("s3://bucket/key", format!("the build context s3://bucket/key {remote}")),
             (
                 "ftp://u:p@host",
                 "unknown build context prefix in ftp://***@host".to_owned(),
@@ -150,7 +155,7 @@ mod tests {
             );
         }
         let bucket = context(&["--context=", "--bucket=b"]);
-        assert_eq!(bucket, Err(vec![format!("build context b {remote}")]));
+        assert_eq!(bucket, Err(vec![format!("the build context b {remote}")]));
     }
 
     #[test]
@@ -159,14 +164,23 @@ mod tests {
         let link = site.path("context/Dockerfile");
         fs::rename(&link, site.path("context/real")).unwrap();
         std::os::unix::fs::symlink("real", &link).unwrap();
-        assert_eq!(site.convert(&[]).map(|request| request.dockerfile), Ok(link.clone()));
+        let found = DockerfileSource::File {
+            path: link.clone(),
+            name: "Dockerfile".to_owned(),
+        };
+        assert_eq!(site.convert(&[]).map(|request| request.dockerfile), Ok(found));
         assert!(fs::read(link).is_ok(), "it is read through");
     }
 
     #[test]
     fn the_dockerfile_is_looked_for_in_order() {
         let site = Site::new();
-        let found = |line: &[&str]| site.convert(line).map(|request| request.dockerfile);
+        let found = |line: &[&str]| {
+            site.convert(line).map(|request| match request.dockerfile {
+                DockerfileSource::File { path, .. } => path,
+                other => panic!("{other:?}"),
+            })
+        };
         assert_eq!(found(&[]), Ok(site.path("context/Dockerfile")));
         fs::write(site.path("Dockerfile"), "").unwrap();
         assert_eq!(
@@ -200,7 +214,21 @@ mod tests {
             Err(vec![missing.to_owned()]),
             "a directory is no Dockerfile"
         );
-        let url = "fetching the Dockerfile from a URL is not implemented yet";
-        assert_eq!(found(&["-f", "https://x/Dockerfile"]), Err(vec![url.to_owned()]));
+        let source = |line: &[&str]| site.convert(line).map(|request| request.dockerfile);
+        let url = UrlSource::parse("https://x/Dockerfile", None).unwrap();
+        assert_eq!(source(&["-f", "https://x/Dockerfile"]), Ok(DockerfileSource::Url(url)));
+        fs::write(site.path("Dockerfile"), "").unwrap();
+        let names = |names: &[&str]| {
+            Ok(DockerfileSource::InContext(
+                names.iter().map(|&name| name.to_owned()).collect(),
+            ))
+        };
+        let fetched = "--context=tar://x.tar";
+        assert_eq!(source(&[fetched]), names(&["Dockerfile", "dockerfile"]));
+        assert_eq!(source(&[fetched, "-f", "sub/D"]), names(&["sub/D"]));
+        assert!(matches!(
+            source(&[fetched, "-f", "Dockerfile"]),
+            Ok(DockerfileSource::File { .. })
+        ));
     }
 }

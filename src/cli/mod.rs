@@ -7,6 +7,7 @@
 //! ```
 
 mod args;
+mod context;
 mod display;
 mod environment;
 mod inspect;

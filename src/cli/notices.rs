@@ -50,7 +50,7 @@ pub(super) fn of(cli: &Cli) -> Vec<Notice> {
 }
 
 /// Whether the flag was given, its name, and why it does nothing.
-fn without_effect(cli: &Cli) -> [(bool, &'static str, &'static str); 13] {
+fn without_effect(cli: &Cli) -> [(bool, &'static str, &'static str); 12] {
     let obsolete = &cli.obsolete;
     // Switching off what is off anyway needs no comment.
     let on = is_on;
@@ -111,7 +111,6 @@ fn without_effect(cli: &Cli) -> [(bool, &'static str, &'static str); 13] {
             "--force",
             "the container's own files are not touched",
         ),
-        (!cli.input.git.is_empty(), "--git", "the context is a directory"),
         (cli.input.bucket.is_some(), "--bucket", "--context names the context"),
     ]
 }
@@ -139,7 +138,6 @@ mod tests {
             "--preserve-context",
             "--materialize",
             "--force",
-            "--git=depth=1",
             "--bucket=b",
         ] {
             let name = flag.split('=').next().unwrap();

@@ -13,7 +13,7 @@ use super::registry_options;
 use super::run_options;
 use super::value::{Call, CallFormat, Int, KeyValue, Method, Switch};
 use super::{locate, platforms};
-use crate::build::request::{BuildRequest, ImageOptions, LayerCompression, Outputs, Shape};
+use crate::build::request::{BuildRequest, Context, DockerfileSource, ImageOptions, LayerCompression, Outputs, Shape};
 use crate::check::Policy;
 use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
 use crate::plan::{NamedContexts, PlanOptions};
@@ -122,12 +122,15 @@ impl Conversion<'_> {
         let shape = platforms::shape(&platforms, &build_args, &outputs, &mut self.problems);
         let registry = registry_options::convert(&cli.registry, self.environment, &mut self.problems);
         let state_dir = self.state_dir(cli);
-        let context = self.noted(locate::context(&cli.input, self.environment));
-        let found = locate::dockerfile(&cli.input, context.as_deref(), self.environment);
-        let (dockerfile, dockerfile_name) = self.noted(found)??;
+        let context = self.noted(locate::context(
+            &cli.input,
+            keeps_git_dir(&build_args),
+            self.environment,
+        ));
+        let found = locate::dockerfile(&cli.input, context.as_ref(), self.environment);
+        let dockerfile = self.noted(found)??;
         Some(BuildRequest {
             dockerfile,
-            dockerfile_name,
             context: context?,
             build_args,
             contexts,
@@ -162,17 +165,22 @@ impl Conversion<'_> {
         let platform = platforms::parse(&input.custom_platform, &mut self.problems)
             .into_iter()
             .next();
-        let context = match (locate::context(input, self.environment), &input.context) {
+        let context = match (locate::context(input, false, self.environment), &input.context) {
             // Nobody said that there is a context, and a look needs none.
-            (Err(_), None) => Some(self.environment.working_directory.clone()),
+            (Err(_), None) => Some(Context::Directory(self.environment.working_directory.clone())),
             (found, _) => self.noted(found),
         };
-        let found = locate::dockerfile(input, context.as_deref(), self.environment);
-        let (dockerfile, dockerfile_name) = self.noted(found)??;
+        let found = locate::dockerfile(input, context.as_ref(), self.environment);
+        let dockerfile = self.noted(found)??;
+        let local = match (dockerfile, context?) {
+            (DockerfileSource::File { path, name }, Context::Directory(context)) => Ok((path, name, context)),
+            _ => Err(Problem::InspectRemote),
+        };
+        let (dockerfile, dockerfile_name, context) = self.noted(local)?;
         Some(Inspected {
             dockerfile,
             dockerfile_name,
-            context: context?,
+            context,
             plan: PlanOptions {
                 build_args: build_args.into_iter().collect(),
                 targets: targets(input),
@@ -197,11 +205,6 @@ impl Conversion<'_> {
     fn refuse_unsupported(&mut self, cli: &Cli) {
         if is_on(cli.output.dryrun) {
             self.problems.push(Problem::DryRun);
-        }
-        for option in cli.input.git.iter().flat_map(|options| options.split(',')) {
-            if !option.contains('=') {
-                self.problems.push(Problem::GitOption(option.to_owned()));
-            }
         }
     }
 
@@ -380,6 +383,12 @@ impl Conversion<'_> {
     }
 }
 
+/// BuildKit's way to ask for `.git` in a context.
+fn keeps_git_dir(build_args: &BTreeMap<String, String>) -> bool {
+    let value = build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+    value.is_some_and(|value| value.parse().is_ok_and(|Switch(on)| on))
+}
+
 fn map(pairs: &[KeyValue]) -> BTreeMap<String, String> {
     pairs
         .iter()
@@ -462,9 +471,11 @@ mod tests {
             grants: Grants::default(),
             secrets: BTreeMap::new(),
             ssh_agents: BTreeMap::new(),
-            dockerfile: site.path("context/Dockerfile"),
-            dockerfile_name: "Dockerfile".to_owned(),
-            context: site.path("context"),
+            dockerfile: DockerfileSource::File {
+                path: site.path("context/Dockerfile"),
+                name: "Dockerfile".to_owned(),
+            },
+            context: Context::Directory(site.path("context")),
             build_args: BTreeMap::new(),
             contexts: NamedContexts::default(),
             targets: Vec::new(),

@@ -10,6 +10,7 @@ use super::value::ValueError;
 use crate::diagnostic::Diagnostic;
 use crate::oci::{AnnotationError, PlatformError, ReferenceError};
 use crate::plan::ContextError;
+use crate::remote::{AddressError, GitAddressError};
 
 /// One thing that is wrong. Found before anything is pulled.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +113,7 @@ pub(super) enum Problem {
     #[error("please specify the build context with --context")]
     NoContext,
     /// A known kind of context that cannot be fetched yet.
-    #[error("build context {0} is not a local directory; other contexts are not implemented yet")]
+    #[error("the build context {0} is in a cloud storage, which is not supported yet")]
     ContextScheme(String),
     /// The kaniko executor's words, nearly.
     #[error("unknown build context prefix in {0}")]
@@ -127,9 +128,15 @@ pub(super) enum Problem {
     /// A file.
     #[error("the build context {} is not a directory", .0.display())]
     ContextNotADirectory(PathBuf),
-    /// Dockerfiles are files.
-    #[error("fetching the Dockerfile from a URL is not implemented yet")]
-    DockerfileUrl,
+    /// A look fetches nothing.
+    #[error("only a Dockerfile and a context of this machine can be looked at without a build")]
+    InspectRemote,
+    /// A context or a Dockerfile at what is no address.
+    #[error(transparent)]
+    Address(AddressError),
+    /// A git context that contradicts itself.
+    #[error(transparent)]
+    GitAddress(GitAddressError),
     /// Nowhere to be found.
     #[error("no Dockerfile {name:?} found (looked for {})", list(tried))]
     NoDockerfile { name: String, tried: Vec<PathBuf> },
@@ -157,12 +164,14 @@ impl Diagnostic for Problem {
             }
             Self::Run(problem) => return problem.hint().into_iter().map(str::to_owned).collect(),
             Self::ContextScheme(_) => "fetch and unpack it first, and give the directory: --context=dir:///path",
-            Self::ContextUnknown(_) => "a directory is written as --context=PATH or --context=dir://PATH",
+            Self::ContextUnknown(_) => {
+                "it is one of PATH, dir://, tar://, git://, https://, http://, ssh:// and USER@HOST:PATH"
+            }
             Self::ContextUnreadable { .. } | Self::NoContext => "--context names the directory that COPY reads from",
             Self::NoDockerfile { .. } => {
                 "please provide a valid path to a Dockerfile within the build context with --dockerfile"
             }
-            Self::DockerfileUrl => "fetch it first, and give the file: --dockerfile=PATH",
+            Self::InspectRemote => "fetch them first, and give the file and the directory",
             Self::NoStateDir => "name a directory with --store",
             Self::OutputUrl { .. } => "write a file and send it in a later step of the pipeline",
             _ => return Vec::new(),

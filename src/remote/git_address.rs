@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 
 use super::address::unescape;
 use crate::redact::userinfo;
@@ -25,6 +26,17 @@ pub struct GitSource {
     pub mtime: Mtime,
     /// Whether [`Self::checksum`] is what to ask the server for, not only what to check.
     pub fetch_by_commit: bool,
+    /// How much of the past is wanted in [`Self::keep_git_dir`].
+    pub history: Past,
+}
+
+/// How much of a repository's past is fetched.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Past {
+    /// So many commits of the one that is wanted, itself included.
+    Commits(NonZeroU32),
+    /// All branches and tags, from their beginning.
+    All,
 }
 
 /// Which time files of a checkout get.
@@ -111,6 +123,7 @@ impl GitSource {
             submodules: true,
             mtime: Mtime::default(),
             fetch_by_commit: false,
+            history: Past::Commits(NonZeroU32::MIN),
         };
         source.apply_query(&parse_query(query)?)?;
         Ok(source)
@@ -127,6 +140,7 @@ impl GitSource {
             submodules: true,
             mtime: Mtime::default(),
             fetch_by_commit: false,
+            history: Past::Commits(NonZeroU32::MIN),
         }
     }
 

@@ -22,4 +22,4 @@ pub use address::{AddressError, SourceKind, UrlSource, source_kind};
 pub use error::RemoteError;
 pub use fetch::{Fetched, Remote, RemoteOptions};
 pub use git::GitError;
-pub use git_address::{GitAddressError, GitSource, Mtime};
+pub use git_address::{GitAddressError, GitSource, Mtime, Past};

@@ -17,6 +17,7 @@ pub(crate) struct Git {
     daemon: Server,
     requests: Arc<Mutex<Vec<String>>>,
     authorization: Arc<Mutex<Option<String>>>,
+    old: Arc<AtomicBool>,
 }
 
 impl Git {
@@ -24,12 +25,14 @@ impl Git {
         let directory = tempfile::Builder::new().prefix("git-").tempdir().unwrap();
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let authorization = Arc::<Mutex<Option<String>>>::default();
+        let old = Arc::<AtomicBool>::default();
+        let is_old = Arc::clone(&old);
         let (root, noted, wanted) = (
             directory.path().to_owned(),
             Arc::clone(&requests),
             Arc::clone(&authorization),
         );
-        let http = Server::start(move |stream| drop(answer(stream, &root, &noted, &wanted)));
+        let http = Server::start(move |stream| drop(answer(stream, &root, &noted, &wanted, &is_old)));
         let root = directory.path().to_owned();
         let daemon = Server::start(move |stream| serve_daemon(stream, &root));
         Self {
@@ -38,7 +41,13 @@ impl Git {
             daemon,
             requests,
             authorization,
+            old,
         }
+    }
+
+    /// From now on HTTP speaks the first version of the protocol, which hands out nothing but branches and tags.
+    pub(crate) fn grow_old(&self) {
+        self.old.store(true, Ordering::SeqCst);
     }
 
     /// `127.0.0.1:PORT` of the HTTP server; its paths begin with the repository's name.
@@ -70,7 +79,6 @@ impl Git {
             self.directory.path(),
             &["init", "--quiet", "--bare", "--initial-branch=main", name],
         );
-        git(&bare, &["config", "uploadpack.allowAnySHA1InWant", "true"]);
         git(&work, &["init", "--quiet", "--initial-branch=main"]);
         git(&work, &["remote", "add", "origin", bare.to_str().unwrap()]);
         Repository {
@@ -203,6 +211,7 @@ fn answer(
     root: &Path,
     requests: &Mutex<Vec<String>>,
     authorization: &Mutex<Option<String>>,
+    old: &AtomicBool,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
@@ -224,7 +233,7 @@ fn answer(
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.parse().unwrap_or_default(),
                 "content-type" => drop(backend.env("CONTENT_TYPE", value)),
-                "git-protocol" => drop(backend.env("HTTP_GIT_PROTOCOL", value)),
+                "git-protocol" if !old.load(Ordering::SeqCst) => drop(backend.env("HTTP_GIT_PROTOCOL", value)),
                 "authorization" => allowed |= authorization.lock().unwrap().as_deref() == Some(value),
                 _ => {}
             }

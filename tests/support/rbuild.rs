@@ -14,24 +14,31 @@ pub(crate) struct Rbuild<'s> {
     launcher: Vec<OsString>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    stdin: Option<PathBuf>,
 }
 
 impl<'s> Rbuild<'s> {
     /// A build of `dockerfile` with the files of `context`. Its store is [`store`], the sandbox's own.
     pub(crate) fn build(sandbox: &'s Sandbox, dockerfile: &Path, context: &Path) -> Self {
+        Self::bare(sandbox).arg("-f").arg(dockerfile).arg("-c").arg(context)
+    }
+
+    /// A command line that says nothing but where the store is.
+    pub(crate) fn bare(sandbox: &'s Sandbox) -> Self {
         let rbuild = Self {
             sandbox,
             launcher: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            stdin: None,
         };
-        rbuild
-            .arg("-f")
-            .arg(dockerfile)
-            .arg("-c")
-            .arg(context)
-            .arg("--store")
-            .arg(store(sandbox))
+        rbuild.arg("--store").arg(store(sandbox))
+    }
+
+    /// Reads standard input from a file.
+    pub(crate) fn stdin(mut self, path: &Path) -> Self {
+        self.stdin = Some(path.to_owned());
+        self
     }
 
     /// A build of a Dockerfile given as text, with the files of `context` in the sandbox.
@@ -80,6 +87,9 @@ impl<'s> Rbuild<'s> {
         let mut command = self.sandbox.command(words.next().unwrap());
         command.args(words).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(path) = &self.stdin {
+            command.stdin(std::fs::File::open(path).unwrap());
+        }
         command
     }
 }

@@ -15,7 +15,6 @@ mod tcp;
 mod worktree;
 
 use std::fs;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +29,7 @@ pub use self::error::GitError;
 use self::http::GitHttp;
 use self::reference::Wanted;
 use super::web::Web;
-use super::{Fetched, GitSource, RemoteError};
+use super::{Fetched, GitSource, Past, RemoteError};
 use crate::cancel::Cancel;
 use crate::progress::Event;
 
@@ -84,6 +83,9 @@ fn while_watched<T>(cancel: &Cancel, work: impl FnOnce(&AtomicBool) -> T) -> T {
         result
     })
 }
+
+/// Branches and tags, under the names that a clone gives them.
+const EVERYTHING: [&str; 2] = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
 
 /// One source with all its submodules.
 struct Job<'a> {
@@ -157,16 +159,17 @@ impl Job<'_> {
                 (id, Some(name))
             }
         };
-        let one = Shallow::DepthAtRemote(NonZeroU32::MIN);
-        let spec = object.to_string();
-        let shallow = self.receive(repository, source, &[spec.as_str()], &one);
-        match shallow {
-            Ok(()) => {}
-            Err(error @ GitError::Web(_)) => return Err(error),
-            // Some servers hand out nothing but whole branches, some know no shallow repositories.
-            Err(_) => {
-                let everything = ["refs/heads/*:refs/rbuild/heads/*", "refs/tags/*:refs/rbuild/tags/*"];
-                self.receive(repository, source, &everything, &Shallow::NoChange)?;
+        match source.history {
+            Past::All => self.receive(repository, source, &EVERYTHING, &Shallow::NoChange)?,
+            Past::Commits(number) => {
+                let spec = object.to_string();
+                let received = self.receive(repository, source, &[spec.as_str()], &Shallow::DepthAtRemote(number));
+                match received {
+                    Ok(()) => {}
+                    Err(error @ GitError::Web(_)) => return Err(error),
+                    // Some servers hand out nothing but whole branches, some know no shallow repositories.
+                    Err(_) => self.receive(repository, source, &EVERYTHING, &Shallow::NoChange)?,
+                }
             }
         }
         match repository.has_object(object) {

@@ -29,9 +29,13 @@ pub(super) struct Link {
 pub(super) fn create(directory: &Path) -> Result<gix::Repository, GitError> {
     let options = gix::create::Options::default();
     let kind = gix::create::Kind::WithWorktree;
-    gix::ThreadSafeRepository::init_opts(directory, kind, options, gix::open::Options::isolated())
-        .map(Into::into)
-        .map_err(GitError::library)
+    let opened = gix::ThreadSafeRepository::init_opts(directory, kind, options, gix::open::Options::isolated());
+    let mut repository: gix::Repository = opened.map(Into::into).map_err(GitError::library)?;
+    // References that are updated have a log, and somebody must have written it.
+    repository
+        .committer_or_set_generic_fallback()
+        .map_err(GitError::library)?;
+    Ok(repository)
 }
 
 /// The commit that an object is, or that an annotated tag names.

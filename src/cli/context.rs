@@ -1,0 +1,281 @@
+//! `--context`: what kind of thing it names.
+//!
+//! | form | what it is |
+//! |---|---|
+//! | `PATH`, `dir://PATH` | a directory |
+//! | `tar://PATH` | an archive of this machine |
+//! | `tar://stdin`, `-` | an archive, or for `-` also a Dockerfile, on standard input |
+//! | `git://HOST/REPO[#REF[#COMMIT]]` | a repository over HTTPS, the kaniko executor's way: with `.git` and its past |
+//! | `https://….git[#REF[:DIR]]`, `ssh://…`, `USER@HOST:PATH` | a repository, BuildKit's way: only the commit's files |
+//! | `https://…`, `http://…` | an archive, or a Dockerfile |
+
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use super::environment::{self as env, Environment};
+use super::problem::Problem;
+use super::value::Switch;
+use crate::build::request::RemoteContext;
+use crate::redact;
+use crate::remote::{GitSource, Past, SourceKind, UrlSource, source_kind};
+
+/// Hosts of Azure's blob storage.
+const AZURE: [&str; 4] = [
+    ".blob.core.windows.net",
+    ".blob.core.chinacloudapi.cn",
+    ".blob.core.cloudapi.de",
+    ".blob.core.usgovcloudapi.net",
+];
+
+/// What `--context` names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Named<'a> {
+    /// A directory, as written.
+    Directory(&'a str),
+    /// Anything else.
+    Remote(RemoteContext),
+}
+
+/// What `--git` says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct GitOptions {
+    /// A branch or tag, instead of the address's.
+    branch: Option<String>,
+    /// 0 is everything.
+    depth: u32,
+    recurse_submodules: bool,
+    /// Whether the server's certificate is not verified.
+    pub(super) insecure_skip_tls: bool,
+}
+
+impl GitOptions {
+    /// Reads `key=value`, one per flag or separated by commas. Keys that nobody knows are ignored, as by the kaniko
+    /// executor.
+    pub(super) fn parse(flags: &[String]) -> Result<Self, Problem> {
+        let mut options = Self::default();
+        for option in flags.iter().flat_map(|flag| flag.split(',')) {
+            let wrong = || Problem::GitOption(option.to_owned());
+            let (key, value) = option.split_once('=').ok_or_else(wrong)?;
+            let switch = || value.parse().map(|Switch(on)| on).map_err(|_| wrong());
+            match key {
+                "branch" if value.is_empty() => {}
+                "branch" => options.branch = Some(value.to_owned()),
+                "depth" => options.depth = value.parse().map_err(|_| wrong())?,
+                "recurse-submodules" => options.recurse_submodules = switch()?,
+                "insecure-skip-tls" => options.insecure_skip_tls = switch()?,
+                _ => {}
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// What `given` names.
+///
+/// # Errors
+/// Nothing that a context can be, or not yet.
+pub(super) fn named<'a>(
+    given: &'a str,
+    git: &GitOptions,
+    keep_git_dir: bool,
+    environment: &Environment,
+) -> Result<Named<'a>, Problem> {
+    let shown = || redact::userinfo(given).into_owned();
+    let Some((scheme, rest)) = given.split_once("://") else {
+        return match (given, source_kind(given)) {
+            ("-", _) => Ok(stdin(true)),
+            (_, SourceKind::Git) => buildkit_git(given, git, keep_git_dir, environment),
+            (_, SourceKind::Path | SourceKind::Url) => Ok(Named::Directory(given)),
+        };
+    };
+    match scheme {
+        "dir" if rest.is_empty() => Err(Problem::NoContext),
+        "dir" => Ok(Named::Directory(rest)),
+        "tar" if matches!(rest, "stdin" | "-") => Ok(stdin(false)),
+        "tar" if rest.is_empty() => Err(Problem::NoContext),
+        "tar" => Ok(Named::Remote(RemoteContext::Archive(
+            environment.absolute(Path::new(rest)),
+        ))),
+        "git" => kaniko_git(rest, git, environment),
+        "ssh" => buildkit_git(given, git, keep_git_dir, environment),
+        "http" | "https" if source_kind(given) == SourceKind::Git => {
+            buildkit_git(given, git, keep_git_dir, environment)
+        }
+        "https" if is_azure(rest) => Err(Problem::ContextScheme(shown())),
+        "http" | "https" => {
+            let source = UrlSource::parse(given, None).map_err(Problem::Address)?;
+            Ok(Named::Remote(RemoteContext::Url(source)))
+        }
+        "s3" | "gs" => Err(Problem::ContextScheme(shown())),
+        _ => Err(Problem::ContextUnknown(shown())),
+    }
+}
+
+fn stdin(may_be_dockerfile: bool) -> Named<'static> {
+    Named::Remote(RemoteContext::Stdin { may_be_dockerfile })
+}
+
+fn is_azure(rest: &str) -> bool {
+    let host = rest.split(['/', '?', '#', ':']).next().unwrap_or_default();
+    AZURE.iter().any(|suffix| host.ends_with(suffix))
+}
+
+fn buildkit_git(
+    given: &str,
+    git: &GitOptions,
+    keep_git_dir: bool,
+    environment: &Environment,
+) -> Result<Named<'static>, Problem> {
+    let mut source = GitSource::parse(given).map_err(Problem::GitAddress)?;
+    if keep_git_dir {
+        source.keep_git_dir.get_or_insert(true);
+    }
+    if let Some(branch) = &git.branch {
+        source.reference = Some(branch.clone());
+    }
+    let address = with_credentials(source.remote(), environment);
+    Ok(Named::Remote(RemoteContext::Git(source.at(address))))
+}
+
+/// `[user[:password]@]host/repository[#ref[#commit]]`, without a scheme.
+fn kaniko_git(rest: &str, git: &GitOptions, environment: &Environment) -> Result<Named<'static>, Problem> {
+    let scheme = match environment
+        .filled(env::GIT_PULL_METHOD)
+        .and_then(|value| value.to_str())
+    {
+        Some("http") => "http",
+        _ => "https",
+    };
+    let mut parts = rest.splitn(3, '#');
+    let address = format!("{scheme}://{}", parts.next().unwrap_or_default());
+    let mut said = || parts.next().filter(|part| !part.is_empty()).map(str::to_owned);
+    let (reference, commit) = (said(), said());
+    let mut source = GitSource::parse(&address).map_err(Problem::GitAddress)?;
+    source.reference = commit.or_else(|| git.branch.clone()).or(reference);
+    source.keep_git_dir = Some(true);
+    source.submodules = git.recurse_submodules;
+    source.history = NonZeroU32::new(git.depth).map_or(Past::All, Past::Commits);
+    let address = with_credentials(source.remote(), environment);
+    Ok(Named::Remote(RemoteContext::Git(source.at(address))))
+}
+
+/// The address with what the environment says of user and password, if it says something.
+fn with_credentials(address: &str, environment: &Environment) -> String {
+    let text = |name| environment.filled(name).and_then(|value| value.to_str()).map(escape);
+    let user = match (text(env::GIT_TOKEN), text(env::GIT_USERNAME)) {
+        (Some(token), _) => token,
+        (None, Some(user)) => format!("{user}:{}", text(env::GIT_PASSWORD).unwrap_or_default()),
+        (None, None) => return address.to_owned(),
+    };
+    match address.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            format!("{scheme}://{user}@{host}{path}")
+        }
+        _ => address.to_owned(),
+    }
+}
+
+/// What would end a user name or a password in a URL is written as `%xx`.
+fn escape(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    let written = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(written).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(given: &str, options: &[&str], environment: &Environment) -> Result<String, String> {
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let git = GitOptions::parse(&options).map_err(|problem| problem.to_string())?;
+        let named = named(given, &git, false, environment).map_err(|problem| problem.to_string())?;
+        Ok(match named {
+            Named::Directory(path) => format!("directory {path}"),
+            Named::Remote(RemoteContext::Archive(path)) => format!("archive {}", path.display()),
+            Named::Remote(RemoteContext::Stdin { may_be_dockerfile }) => format!("stdin {may_be_dockerfile}"),
+            Named::Remote(RemoteContext::Url(source)) => format!("url {source}"),
+            Named::Remote(RemoteContext::Git(source)) => format!(
+                "git {} {:?} {:?} {} {:?}",
+                source.remote(),
+                source.reference.as_deref().unwrap_or_default(),
+                source.subdir.as_deref().unwrap_or_default(),
+                source.submodules,
+                (source.keep_git_dir, source.history),
+            ),
+        })
+    }
+
+    #[test]
+    fn l360_forms_of_contexts() {
+        let mut environment = Environment::default();
+        environment.working_directory = "/w".into();
+        let sha = "0".repeat(40);
+        let all = "(Some(true), All)";
+        let one = "(None, Commits(1))";
+        for (given, expected) in [
+            (".", "directory .".to_owned()),
+            ("github.com/o/r", "directory github.com/o/r".to_owned()),
+            ("dir://x", "directory x".to_owned()),
+            ("tar://x.tar.gz", "archive /w/x.tar.gz".to_owned()),
+            ("tar:///x.tar", "archive /x.tar".to_owned()),
+            ("tar://stdin", "stdin false".to_owned()),
+            ("tar://-", "stdin false".to_owned()),
+            ("-", "stdin true".to_owned()),
+            ("https://h/x.tar.gz", "url https://h/x.tar.gz".to_owned()),
+            ("http://h/Dockerfile", "url http://h/Dockerfile".to_owned()),
+            ("git://h/o/r", format!(r#"git https://h/o/r "" "" false {all}"#)),
+            (
+                "git://h/r.git#refs/heads/x",
+                format!(r#"git https://h/r.git "refs/heads/x" "" false {all}"#),
+            ),
+            (
+                &format!("git://u:p@h/r#x#{sha}"),
+                format!(r#"git https://u:p@h/r "{sha}" "" false {all}"#),
+            ),
+            (
+                "https://h/r.git#v1:sub",
+                format!(r#"git https://h/r.git "v1" "sub" true {one}"#),
+            ),
+            ("ssh://git@h/r#v1", format!(r#"git ssh://git@h/r "v1" "" true {one}"#)),
+            ("git@h:o/r", format!(r#"git git@h:o/r "" "" true {one}"#)),
+        ] {
+            assert_eq!(read(given, &[], &environment), Ok(expected), "{given}");
+        }
+        let not_yet = "is not supported yet";
+        for given in ["s3://b/k", "gs://b/k", "https://a.blob.core.windows.net/c/b"] {
+            let error = read(given, &[], &environment).unwrap_err();
+            assert!(error.contains(not_yet), "{error}");
+        }
+    }
+
+    #[test]
+    fn git_options_and_credentials_of_the_environment() {
+        let environment = Environment::default();
+        let plain = |options: &[&str]| read("git://h/r#x", options, &environment);
+        let expected = r#"git https://h/r "b" "" true (Some(true), Commits(3))"#;
+        assert_eq!(
+            plain(&["branch=b,depth=3", "recurse-submodules=true"]),
+            Ok(expected.to_owned())
+        );
+        assert!(plain(&["insecure-skip-tls=true,single-branch=false,branch="]).is_ok());
+        for wrong in ["depth=x", "depth", "recurse-submodules=perhaps"] {
+            assert!(plain(&[wrong]).is_err(), "{wrong}");
+        }
+        let token = Environment::default()
+            .with("GIT_TOKEN", "t/k")
+            .with("GIT_PULL_METHOD", "http");
+        let read = |given: &str, environment: &Environment| read(given, &[], environment).unwrap();
+        assert!(read("git://u@h/r", &token).starts_with("git http://t%2Fk@h/r "));
+        let password = Environment::default()
+            .with("GIT_USERNAME", "u")
+            .with("GIT_PASSWORD", "p@w");
+        assert!(read("https://h/r.git", &password).starts_with("git https://u:p%40w@h/r.git "));
+        assert!(read("git@h:o/r", &password).starts_with("git git@h:o/r "));
+    }
+}
