@@ -118,7 +118,7 @@ fn l180_l184_from_lines_are_checked_whether_needed_or_not() {
         ),
         (181, "FROM a:b:c", "\"a:b:c\" is neither a stage nor an image"),
         (182, "FROM $UNDEF", "base name ($UNDEF) should not be blank"),
-        (182, "FROM ${UNDEF:?missing}", "cannot expand \"${UNDEF:?missing}\""),
+        (182, "FROM ${UNDEF:?missing}", "failed to process \"${UNDEF:?missing}\""),
         (
             183,
             "FROM --platform=$UNDEF x",

@@ -41,6 +41,7 @@ impl StageState {
     /// Begins with the config of an image, or that of `scratch`.
     pub(super) fn begin(mut config: ImageConfig) -> Self {
         config.created = None;
+        config.platform = config.platform.normalised();
         config.rootfs.diff_ids.clear();
         // The triggers have become steps of this stage.
         config.config.on_build.clear();

@@ -255,6 +255,29 @@ fn l380_owners_of_working_directories() {
     }
 }
 
+/// What a base image calls its platform is said in the one way in which we say it.
+#[test]
+fn the_platform_of_a_base_is_normalised() {
+    let platform = |text: &str| {
+        let mut config = base_config(&outline_image()).config;
+        config.platform = serde_json::from_str(text).unwrap();
+        stage::StageState::begin(config).config.platform.to_string()
+    };
+    assert_eq!(
+        platform(r#"{"os": "linux", "architecture": "arm64", "variant": "v8"}"#),
+        "linux/arm64"
+    );
+    assert_eq!(platform(r#"{"os": "linux", "architecture": "x86_64"}"#), "linux/amd64");
+    assert_eq!(
+        platform(r#"{"os": "linux", "architecture": "arm", "variant": "v6"}"#),
+        "linux/arm/v6"
+    );
+}
+
+fn outline_image() -> ImageKey {
+    plan_of("FROM a").images[0].image.clone()
+}
+
 #[test]
 fn l383_a_base_s_working_directory_is_not_made() {
     let plan = plan_of("FROM base\nCOPY f d\nENV a=b");
