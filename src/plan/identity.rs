@@ -207,6 +207,10 @@ fn encode_run(encoder: &mut Encoder, run: &RunStep) {
         encoder.text("sandbox");
         encode_sandbox(encoder, &run.sandbox);
     }
+    if let Some(platform) = &run.platform {
+        encoder.text("platform");
+        encoder.text(&platform.to_string());
+    }
 }
 
 /// Names and places only: neither a secret's value nor what a cache holds, nor which cache it is, can
@@ -334,6 +338,7 @@ mod tests {
             script: None,
             mounts: Vec::new(),
             sandbox: super::super::Sandbox::default(),
+            platform: None,
         }
     }
 
@@ -395,6 +400,7 @@ mod tests {
             with(|run| run.env.push("B=".to_owned())),
             with(|run| run.cwd.push('x')),
             with(|run| run.user = Some(String::new())),
+            with(|run| run.platform = Some(crate::oci::Platform::new("linux", "arm64", None))),
             with(|run| {
                 run.script = Some(super::super::ScriptFile {
                     path: String::new(),

@@ -17,7 +17,7 @@ use crate::dockerfile::{
     Add, Arg, Command, Copy, Escape, Heredoc, Instruction, Network, Quoting, Run, RunCommand, Source, Transfer, Word,
     Workdir,
 };
-use crate::oci::{History, ImageConfig};
+use crate::oci::{History, ImageConfig, Platform};
 use crate::redact;
 use crate::remote::{GitSource, SourceKind, UrlSource, source_kind};
 use crate::rootfs::Chmod;
@@ -35,6 +35,8 @@ pub(super) struct StageState {
     pub(super) environment: Environment,
     /// Whether this stage itself has a CMD, which an ENTRYPOINT then leaves alone.
     pub(super) has_cmd: bool,
+    /// The platform, if no image is at the end of the FROM chain.
+    scratch_for: Option<Platform>,
 }
 
 impl StageState {
@@ -52,6 +54,15 @@ impl StageState {
             environment: Environment::of_image(&config.config.env),
             config,
             has_cmd: false,
+            scratch_for: None,
+        }
+    }
+
+    /// Begins on nothing.
+    pub(super) fn begin_on_scratch(platform: Platform) -> Self {
+        Self {
+            scratch_for: Some(platform.clone()),
+            ..Self::begin(ImageConfig::scratch(platform))
         }
     }
 
@@ -134,6 +145,7 @@ impl StageState {
             script,
             mounts,
             sandbox: sandbox(run, outline)?,
+            platform: self.scratch_for.clone(),
         };
         Ok((Step::Run(step), Some(history)))
     }

@@ -13,7 +13,6 @@ use super::{history, needs};
 use crate::context::IgnorePatterns;
 use crate::copy::Parents;
 use crate::dockerfile::{Budget, Excerpt};
-use crate::oci::ImageConfig;
 use crate::redact;
 
 /// Plans every needed stage.
@@ -144,8 +143,8 @@ impl Planner<'_> {
         let stage = &self.outline.stages[id.0];
         match &stage.base {
             Base::Scratch => {
-                let config = ImageConfig::scratch(stage.platform.clone());
-                (StageState::begin(config), StepId::of_scratch())
+                let state = StageState::begin_on_scratch(stage.platform.clone());
+                (state, StepId::of_scratch())
             }
             Base::Image(image) => {
                 let base = &self.configs[image.as_ref()];

@@ -132,6 +132,14 @@ fn l424_l427_bases() {
             Planning::Needs(images) => panic!("{images:?}"),
         }
     };
+    // On nothing, a RUN depends on the platform, and a COPY does not.
+    let on_scratch = |text: &str| {
+        changed_files(
+            &format!("FROM --platform=linux/amd64 scratch\n{text}"),
+            &format!("FROM --platform=linux/s390x scratch AS p\nFROM p\n{text}"),
+        )
+    };
+    assert_eq!(on_scratch("COPY f /\nRUN a"), "copy RUN");
     assert_eq!(steps_on("one"), steps_on("one"));
     assert_ne!(steps_on("one"), steps_on("another"));
 }
