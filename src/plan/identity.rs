@@ -400,7 +400,7 @@ mod tests {
             with(|run| run.env.push("B=".to_owned())),
             with(|run| run.cwd.push('x')),
             with(|run| run.user = Some(String::new())),
-            with(|run| run.platform = Some(crate::oci::Platform::new("linux", "arm64", None))),
+            with(|run| run.platform = Some(Box::new(crate::oci::Platform::new("linux", "arm64", None)))),
             with(|run| {
                 run.script = Some(super::super::ScriptFile {
                     path: String::new(),

@@ -280,7 +280,7 @@ pub struct RunStep {
     /// What surrounds it.
     pub sandbox: Sandbox,
     /// What it runs on, where no image lies below it that says so.
-    pub platform: Option<Platform>,
+    pub platform: Option<Box<Platform>>,
 }
 
 /// The body of a `RUN <<EOF` that starts with `#!`: a file with mode 0755 for the length of the step.

@@ -36,7 +36,7 @@ pub(super) struct StageState {
     /// Whether this stage itself has a CMD, which an ENTRYPOINT then leaves alone.
     pub(super) has_cmd: bool,
     /// The platform, if no image is at the end of the FROM chain.
-    scratch_for: Option<Platform>,
+    scratch_for: Option<Box<Platform>>,
 }
 
 impl StageState {
@@ -61,7 +61,7 @@ impl StageState {
     /// Begins on nothing.
     pub(super) fn begin_on_scratch(platform: Platform) -> Self {
         Self {
-            scratch_for: Some(platform.clone()),
+            scratch_for: Some(Box::new(platform.clone())),
             ..Self::begin(ImageConfig::scratch(platform))
         }
     }
