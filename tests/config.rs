@@ -75,7 +75,7 @@ fn root_l387_l444_a_trigger_that_fails_points_to_its_from() {
     let dockerfile = format!("FROM {base} AS parent\nONBUILD RUN exit 7\n\nFROM parent AS child\nRUN true");
     let build = Rbuild::build_text(&sandbox, &dockerfile).arg("--no-push");
     let failed = build.run().code(7);
-    for text in ["Dockerfile:4", "FROM parent AS child", "code 7"] {
+    for text in ["Dockerfile:4", "FROM parent AS child", "exit code: 7"] {
         assert!(failed.stderr.contains(text), "{}", failed.report());
     }
 }
