@@ -101,7 +101,7 @@ mod tests {
             (&["."], "unexpected argument '.' found", 1),
             (
                 &["--dockerfile"],
-                "a value is required for '--dockerfile <PATH>' but none was supplied",
+                "a value is required for '--dockerfile <PATH|URL>' but none was supplied",
                 0,
             ),
             (
