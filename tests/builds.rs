@@ -23,10 +23,7 @@
 
 mod support;
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use support::{Buildah, Rbuild, Registry, Sandbox, bases, imgdiff, listing, rbuild, runtime};
 
@@ -39,17 +36,7 @@ fn root_every_build_case_gives_the_expected_image() {
     if cases.iter().any(Case::needs_debian) {
         registry.push_base(&sandbox, "debian");
     }
-    let failures = in_parallel(&cases, |case| case.check(&registry));
-    for (case, failure) in &failures {
-        eprintln!("--- {case}\n{failure}");
-    }
-    let names: Vec<_> = failures.iter().map(|(case, _)| case).collect();
-    assert!(
-        failures.is_empty(),
-        "{} of {} cases failed: {names:?}",
-        failures.len(),
-        cases.len()
-    );
+    support::cases::check_all(&cases, |case| &case.name, |case| case.check(&registry));
 }
 
 #[test]
@@ -104,38 +91,6 @@ fn cases() -> Vec<Case> {
         .collect();
     assert!(!cases.is_empty(), "no case has {selected:?} in its name");
     cases
-}
-
-/// Checks the cases on as many threads as there are processors, and returns what failed.
-fn in_parallel(cases: &[Case], check: impl Fn(&Case) -> Result<(), String> + Sync) -> Vec<(String, String)> {
-    let queue = Mutex::new(cases.iter());
-    let failures = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let next = || queue.lock().unwrap().next();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(case) = next() {
-                    // What panics is one case's failure; the other cases are still to be seen.
-                    let outcome = catch_unwind(AssertUnwindSafe(|| check(case)));
-                    if let Err(failure) = outcome.unwrap_or_else(|panic| Err(message(&*panic))) {
-                        failures.lock().unwrap().push((case.name.clone(), failure));
-                    }
-                }
-            });
-        }
-    });
-    let mut failures = failures.into_inner().unwrap();
-    failures.sort();
-    failures
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or(panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("it panicked").to_owned()
 }
 
 impl Case {

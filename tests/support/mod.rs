@@ -8,6 +8,8 @@
 
 pub(crate) mod bases;
 pub(crate) mod buildah;
+
+pub(crate) mod cases;
 pub(crate) mod git;
 pub(crate) mod imgdiff;
 pub(crate) mod listing;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A hung program is a failed test, not a hung suite.
-const DEADLINE: Duration = Duration::from_secs(180);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// A command with an empty environment that the kernel kills when the calling thread ends.
 ///
@@ -89,6 +89,19 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Signals the program unless it has ended.
+    pub(crate) fn signal_if_running(&mut self, signal: Signal) {
+        // Not waited for, so its number is nobody else's.
+        if !self.has_ended() {
+            let _ended_meanwhile = kill_process(self.pid(), signal);
+        }
+    }
+
+    /// Whether the program has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for the end, and kills the program when it is overdue.

@@ -1,26 +1,76 @@
 //! A real container runtime, to see that a pushed image runs.
 
+use std::process::Command;
+
 use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::Signal;
 
 use super::Sandbox;
-use super::process::Output;
+use super::process::{Output, Running};
 
 /// Starts the image at `reference` and returns what it printed.
-///
+pub(crate) fn run_image(sandbox: &Sandbox, reference: &str, command: &[&str]) -> Output {
+    let mut podman = podman_run(sandbox, reference, &[]);
+    podman.args(command);
+    let output = sandbox.run(podman);
+    release_storage(sandbox);
+    output
+}
+
+/// A container that goes on until it is stopped. Its sandbox is its own: stopping ends every container there.
+#[derive(Debug)]
+pub(crate) struct Container<'s> {
+    sandbox: &'s Sandbox,
+    podman: Running,
+}
+
+impl<'s> Container<'s> {
+    /// Starts the image at `reference` with these variables added to its environment.
+    pub(crate) fn start(sandbox: &'s Sandbox, reference: &str, env: &[(&str, &str)]) -> Self {
+        let podman = sandbox.start(podman_run(sandbox, reference, env));
+        Self { sandbox, podman }
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.podman.has_ended()
+    }
+
+    /// Ends it and returns what it printed.
+    pub(crate) fn stop(mut self) -> Output {
+        let mut kill = podman(self.sandbox);
+        kill.args(["kill", "--all"]);
+        // One that has ended by itself cannot be killed; its output tells.
+        let _killed_or_gone = self.sandbox.run(kill);
+        self.podman.signal_if_running(Signal::TERM);
+        let output = self.podman.wait();
+        release_storage(self.sandbox);
+        output
+    }
+}
+
+fn podman_run(sandbox: &Sandbox, reference: &str, env: &[(&str, &str)]) -> Command {
+    let mut podman = podman(sandbox);
+    podman.args(["run", "--rm", "--quiet", "--tls-verify=false", "--network=host"]);
+    podman.args(["--no-healthcheck"]);
+    for (name, value) in env {
+        podman.arg("--env").arg(format!("{name}={value}"));
+    }
+    podman.arg(reference);
+    podman
+}
+
 /// The limits are named because the runtime's own defaults may exceed what the machine grants, and the runtime because
 /// `crun` refuses machines that have both versions of cgroups mounted.
-pub(crate) fn run_image(sandbox: &Sandbox, reference: &str, command: &[&str]) -> Output {
+fn podman(sandbox: &Sandbox) -> Command {
     let limits = "[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=4096:4096\"]\n";
     let config = sandbox.write("containers.conf", limits);
     let storage = sandbox.directory("podman");
     let mut podman = sandbox.command("podman");
     podman.env("CONTAINERS_CONF", config);
-    podman
-        .arg("--root")
-        .arg(storage.join("root"))
-        .arg("--runroot")
-        .arg(storage.join("run"));
-    podman.arg("--tmpdir").arg(storage.join("tmp"));
+    for (flag, folder) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+        podman.arg(flag).arg(storage.join(folder));
+    }
     podman.args([
         "--cgroup-manager",
         "cgroupfs",
@@ -30,17 +80,9 @@ pub(crate) fn run_image(sandbox: &Sandbox, reference: &str, command: &[&str]) ->
         "runc",
     ]);
     podman
-        .args([
-            "run",
-            "--rm",
-            "--quiet",
-            "--tls-verify=false",
-            "--network=host",
-            reference,
-        ])
-        .args(command);
-    let output = sandbox.run(podman);
-    // The storage library keeps its directory mounted on itself; not there when it has used another driver.
-    let _already_gone = unmount(storage.join("root/overlay"), UnmountFlags::DETACH);
-    output
+}
+
+/// The storage library keeps its directory mounted on itself; not there when it has used another driver.
+fn release_storage(sandbox: &Sandbox) {
+    let _already_gone = unmount(sandbox.directory("podman").join("root/overlay"), UnmountFlags::DETACH);
 }
