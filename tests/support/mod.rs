@@ -8,7 +8,6 @@
 
 pub(crate) mod bases;
 pub(crate) mod buildah;
-
 pub(crate) mod cases;
 pub(crate) mod git;
 pub(crate) mod imgdiff;
