@@ -61,7 +61,7 @@ fn every_accepted_difference_has_a_reason() {
 /// The acceptance list calls for this many; a deleted folder must not go unnoticed.
 #[test]
 fn there_are_enough_cases() {
-    assert!(all_cases().len() >= 45, "only {} cases", all_cases().len());
+    assert!(all_cases().len() >= 120, "only {} cases", all_cases().len());
 }
 
 struct Case {
