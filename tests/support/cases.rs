@@ -47,16 +47,16 @@ pub(crate) fn check_all<C: Sync>(
         }
     });
     let failures = failures.into_inner().unwrap();
-    for (case, failure) in &failures {
-        eprintln!("--- {}\n{failure}", name(case));
-    }
-    let mut names: Vec<_> = failures.iter().map(|(case, _)| name(case)).collect();
-    names.sort_unstable();
+    let reports: Vec<_> = failures
+        .iter()
+        .map(|(case, failure)| format!("--- {}\n{failure}\n", name(case)))
+        .collect();
     assert!(
-        names.is_empty(),
-        "{} of {} cases failed: {names:?}",
-        names.len(),
-        cases.len()
+        reports.is_empty(),
+        "{} of {} cases failed\n{}",
+        reports.len(),
+        cases.len(),
+        reports.concat()
     );
 }
 
