@@ -89,7 +89,7 @@ fn root_the_first_error_ends_the_other_stages_and_is_the_one_reported() {
     );
     let build = Rbuild::build_text(&sandbox, &dockerfile).destination(&registry.reference("out:1"));
     let failed = build.run().code(7);
-    for part in ["exited with code 7", "Dockerfile:5 (stage \"bad\")"] {
+    for part in ["exit code: 7", "Dockerfile:5 (stage \"bad\")"] {
         assert!(failed.stderr.contains(part), "{}", failed.stderr);
     }
     assert_eq!(failed.stderr.matches("error:").count(), 1, "{}", failed.stderr);
