@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::path::PathBuf;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
-use support::{Rbuild, Registry, Sandbox};
+use support::{Rbuild, Registry, Sandbox, listing};
 
 /// `skopeo inspect` of `location`, as JSON.
 fn inspect(sandbox: &Sandbox, location: &str, arguments: &[&str]) -> Value {
@@ -163,4 +166,91 @@ fn what_only_an_index_can_have_needs_one() {
         let build = Rbuild::build_text(&sandbox, "FROM scratch\nCOPY file /\n").args(arguments);
         let _refused = build.arg("--no-push").run().failure_with(&[said]);
     }
+}
+
+/// The kernel's table of emulators, mounted for one test.
+struct Binfmt {
+    directory: PathBuf,
+}
+
+const HANDLER: &str = "rbuild-test-arm64";
+
+impl Binfmt {
+    /// `None` where mounting it is not allowed: then nothing can be tried but the error.
+    fn mount(sandbox: &Sandbox) -> Option<Self> {
+        let directory = sandbox.directory("binfmt");
+        let mounted = mount("binfmt_misc", &directory, "binfmt_misc", MountFlags::empty(), None);
+        mounted.ok().map(|()| Self { directory })
+    }
+
+    /// Whether something else than this test takes programs of `architecture`, in QEMU's spelling.
+    fn knows(&self, architecture: &str) -> bool {
+        self.directory.join(format!("qemu-{architecture}")).exists()
+    }
+
+    fn register(&self, flags: &str) {
+        self.unregister();
+        let magic = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00";
+        let mask = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff";
+        let line = format!(":{HANDLER}:M::{magic}:{mask}:/usr/bin/qemu-aarch64-static:{flags}");
+        std::fs::write(self.directory.join("register"), line).unwrap();
+    }
+
+    fn unregister(&self) {
+        let _not_there = std::fs::write(self.directory.join(HANDLER), "-1");
+    }
+}
+
+impl Drop for Binfmt {
+    fn drop(&mut self) {
+        self.unregister();
+        unmount(&self.directory, UnmountFlags::empty()).unwrap();
+    }
+}
+
+/// One test for all of it: the table of emulators is the machine's.
+#[test]
+fn root_run_for_another_platform_needs_an_emulator_that_works_inside() {
+    let (registry, sandbox) = (Registry::start(), Sandbox::new());
+    registry.push_base(&sandbox, "small-arm64");
+    let dockerfile = format!(
+        "FROM {}\nRUN uname -m > /machine && read machine < /machine && echo under $machine && chown app /machine\n",
+        registry.reference("small-arm64:1")
+    );
+    let image = registry.reference("out:1");
+    let build = |platform: &[&str]| {
+        let build = Rbuild::build_text(&sandbox, &dockerfile).args(platform);
+        build.destination(&image).run()
+    };
+    let binfmt = Binfmt::mount(&sandbox);
+    // Where the machine has an emulator of its own, neither its absence nor its faults can be tried.
+    if !binfmt.as_ref().is_some_and(|binfmt| binfmt.knows("aarch64")) {
+        for platform in [&[][..], &["--platform=linux/arm64"]] {
+            let refused = build(platform).failure_with(&[
+                "RUN for linux/arm64 cannot be executed on this linux/amd64 machine",
+                "Dockerfile:2",
+                "no binfmt_misc handler for it is registered",
+                "qemu-user-static",
+                "--install arm64",
+            ]);
+            assert!(!refused.stderr.contains("Building stage"), "{}", refused.stderr);
+        }
+    }
+    assert_eq!(registry.tags("out"), Vec::<String>::new());
+    let Some(binfmt) = binfmt.filter(|binfmt| !binfmt.knows("aarch64")) else {
+        return;
+    };
+    binfmt.register("");
+    let _not_inside = build(&[]).failure_with(&["without the flag F"]);
+    binfmt.register("F");
+    let built = build(&[]).success();
+    assert!(built.stderr.contains("[0 1/1] under aarch64\n"), "{}", built.stderr);
+    let files = listing::of_reference(&sandbox, &image);
+    let machine = "/machine file 0644 1000:0 \"aarch64\\n\"";
+    assert!(files.iter().any(|line| line == machine), "{files:#?}");
+    let config = inspect(&sandbox, &format!("docker://{image}"), &["--override-arch=arm64"]);
+    assert_eq!(
+        config["architecture"], "arm64",
+        "the base's platform, as nobody asked for another"
+    );
 }

@@ -13,12 +13,12 @@ use crate::diagnostic::{self, Diagnostic};
 use crate::dockerfile::{Excerpt, Hint, ParseError};
 use crate::image::ImageError;
 use crate::layer::{ApplyError, LevelError, WriteError};
-use crate::oci::{AnnotationError, ConfigError, DiffId, Digest, Reference};
+use crate::oci::{AnnotationError, ConfigError, DiffId, Digest, Platform, Reference};
 use crate::plan::{ImageSource, LayoutImage, PlanError};
 use crate::registry::RegistryError;
 use crate::remote::{AddressError, GitAddressError, RemoteError};
 use crate::rootfs::RootfsError;
-use crate::run::{Exit, RunError};
+use crate::run::{EmulationError, Exit, RunError};
 use crate::snapshot::SnapshotError;
 use crate::store::{Cause, StoreError};
 use crate::users::UserError;
@@ -146,6 +146,15 @@ pub enum Problem {
     /// No isolation is to be had, or a step could not be started.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// RUN for a platform that is not the machine's, and that nobody emulates.
+    #[error("RUN for {platform} cannot be executed on this {} machine", Platform::host())]
+    Foreign {
+        /// What it is for.
+        platform: Platform,
+        /// What is missing.
+        #[source]
+        source: EmulationError,
+    },
     /// RUN ended badly. The words are BuildKit's, since people search for them.
     #[error("process {:?} did not complete successfully: {}", shorten(process), ended(*exit))]
     Exit {
@@ -297,6 +306,16 @@ fn shorten(process: &str) -> String {
     }
 }
 
+/// How an emulator comes to the machine. The flag F makes the kernel open it at once, outside the image.
+fn emulator_hint(platform: &Platform) -> String {
+    format!(
+        "register an emulator with the flag F on this machine: apt-get install qemu-user-static binfmt-support, or docker \
+         run --privileged --rm tonistiigi/binfmt --install {}; or let the stage run on the machine's own platform (FROM \
+         --platform=$BUILDPLATFORM)",
+        platform.architecture
+    )
+}
+
 /// The usual suspects; for the others the number has to do.
 const fn signal_name(signal: i32) -> &'static str {
     match signal {
@@ -439,6 +458,7 @@ impl Diagnostic for BuildError {
                 vec!["a context is a tar archive, plain or compressed with gzip, bzip2, xz or zstd".to_owned()]
             }
             Problem::Mount(error) => error.hint().into_iter().collect(),
+            Problem::Foreign { platform, .. } => vec![emulator_hint(platform)],
             Problem::Exit {
                 exit: Exit::Code(127), ..
             } => {

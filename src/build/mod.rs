@@ -18,6 +18,7 @@ mod epoch;
 mod error;
 mod fetch;
 mod finished;
+mod foreign;
 mod images;
 mod input;
 mod layer_job;
@@ -110,6 +111,7 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     };
     let session = open_session(opened, client.clone(), progress, cancel)?;
     let outcome = checks.of_stages(&dockerfile, &outlines, &session).and_then(|()| {
+        session.check_platforms()?;
         let lineages = session.build_stages()?;
         deliver::deliver(request, &lineages, &session, &client)
     });

@@ -19,6 +19,7 @@
 mod attach;
 mod choice;
 mod command;
+mod emulation;
 mod enter;
 mod error;
 mod init;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::sys::CallError;
 pub use attach::{Mount, MountSource, SourceKind, SourcePlace};
 pub use choice::{IsolationChoice, choose};
+pub use emulation::{EmulationError, probe as probe_platform, runs_natively};
 pub use error::{ExecFailure, RunError};
 pub use namespaces::Namespaces;
 pub use stubs::{MountPoint, StubError, Stubs};
