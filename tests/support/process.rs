@@ -91,14 +91,6 @@ impl Running {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Signals the program unless it has ended.
-    pub(crate) fn signal_if_running(&mut self, signal: Signal) {
-        // Not waited for, so its number is nobody else's.
-        if !self.has_ended() {
-            let _ended_meanwhile = kill_process(self.pid(), signal);
-        }
-    }
-
     /// Whether the program has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()

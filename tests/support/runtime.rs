@@ -1,9 +1,9 @@
 //! A real container runtime, to see that a pushed image runs.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::mount::{UnmountFlags, unmount};
-use rustix::process::Signal;
 
 use super::Sandbox;
 use super::process::{Output, Running};
@@ -37,12 +37,11 @@ impl<'s> Container<'s> {
     }
 
     /// Ends it and returns what it printed.
-    pub(crate) fn stop(mut self) -> Output {
+    pub(crate) fn stop(self) -> Output {
         let mut kill = podman(self.sandbox);
         kill.args(["kill", "--all"]);
         // One that has ended by itself cannot be killed; its output tells.
         let _killed_or_gone = self.sandbox.run(kill);
-        self.podman.signal_if_running(Signal::TERM);
         let output = self.podman.wait();
         release_storage(self.sandbox);
         output
@@ -82,7 +81,12 @@ fn podman(sandbox: &Sandbox) -> Command {
     podman
 }
 
-/// The storage library keeps its directory mounted on itself; not there when it has used another driver.
+/// The storage library keeps its directory mounted on itself; not there when it has used another driver. What watched the
+/// container ends a moment after it.
 fn release_storage(sandbox: &Sandbox) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !sandbox.processes().is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let _already_gone = unmount(sandbox.directory("podman").join("root/overlay"), UnmountFlags::DETACH);
 }
