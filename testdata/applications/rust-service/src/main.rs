@@ -7,7 +7,7 @@ fn main() -> std::io::Result<()> {
     for (number, stream) in listener.incoming().enumerate() {
         let mut stream = stream?;
         let mut lines = BufReader::new(stream.try_clone()?).lines();
-        while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+        while lines.next().transpose()?.map_or(false, |line| !line.is_empty()) {}
         let body = format!("request number {} of {}\n", number + 1, env!("CARGO_PKG_NAME"));
         write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())?;
     }
