@@ -65,8 +65,8 @@ fn settings(options: &RegistryOptions) -> registry::RegistryOptions {
             .collect(),
         skip_default_registry_fallback: options.skip_default_registry_fallback,
         // The flags count tries on top of those that are made anyway.
-        push_retry: defaults.push_retry + options.push_retry,
-        download_retry: defaults.download_retry + options.image_download_retry,
+        push_retry: defaults.push_retry.saturating_add(options.push_retry),
+        download_retry: defaults.download_retry.saturating_add(options.image_download_retry),
         certificate_file: options.certificate_file.clone(),
         certificate_directory: options.certificate_directory.clone(),
         ..defaults

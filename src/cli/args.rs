@@ -299,11 +299,11 @@ pub(super) struct Registry {
     #[arg(long, value_name = "BOOL")]
     pub(super) skip_default_registry_fallback: Option<Switch>,
 
-    /// Further tries of a push [default: 0]
+    /// Further tries of a push, on top of the 5 made anyway [default: 0]
     #[arg(long, value_name = "N")]
     pub(super) push_retry: Option<Count>,
 
-    /// Further tries of a pull [default: 0]
+    /// Further tries of a pull, on top of the 5 made anyway [default: 0]
     #[arg(long, value_name = "N")]
     pub(super) image_download_retry: Option<Count>,
 

@@ -85,7 +85,7 @@ pub(crate) fn wait_before(
         Verdict::RetryAtMost(most) => (retries.min(most), Duration::ZERO),
         Verdict::RetryAfter(wait) => (retries, wait),
     };
-    if attempt > allowed + 1 {
+    if attempt > allowed.saturating_add(1) {
         return None;
     }
     let doubled = backoff.first.saturating_mul(1 << (attempt - 2).min(16));
@@ -174,6 +174,7 @@ mod tests {
         assert!(wait_before(3, Verdict::RetryAtMost(2), 7, backoff, 0).is_some());
         assert_eq!(wait_before(4, Verdict::RetryAtMost(2), 7, backoff, 0), None);
         assert_eq!(wait_before(2, Verdict::Retry, 0, backoff, 0), None);
+        assert!(wait_before(u32::MAX, Verdict::Retry, u32::MAX, backoff, 0).is_some());
     }
 
     #[test]
