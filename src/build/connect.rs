@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::error::{BuildError, Problem};
-use super::request::{BuildRequest, Context, CredentialSources, Mirror, RegistryOptions, Secret};
+use super::request::{
+    BuildRequest, Context, CredentialSources, FetchedContext, Mirror, RegistryOptions, RemoteContext, Secret,
+};
 use crate::cancel::Cancel;
-use crate::http::{ClientCertificate, Verification};
+use crate::http::ClientCertificate;
 use crate::progress::Progress;
 use crate::registry::{self, Client, Credentials};
-use crate::remote::{Remote, RemoteOptions};
+use crate::remote::{GitSource, Remote, RemoteOptions};
 
 /// Sets up the client. Nothing is connected to yet.
 pub(crate) fn client(
@@ -23,19 +25,26 @@ pub(crate) fn client(
 
 /// Sets up what fetches sources. Nothing is connected to yet; downloads are kept in the state directory.
 pub(crate) fn remote(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Remote {
-    let skips = matches!(&request.context, Context::Fetched(context) if context.skip_tls_verify);
     let options = RemoteOptions {
-        verify_tls: if skips {
-            Verification::Skipped
-        } else {
-            Verification::Required
-        },
+        unverified: unverified(&request.context),
         certificate_file: request.registry.certificate_file.clone(),
         certificate_directory: request.registry.certificate_directory.clone(),
         ..RemoteOptions::default()
     };
     let kept = request.state_dir.join("downloads");
     Remote::new(options, &kept, Arc::clone(progress), cancel.clone())
+}
+
+/// The context's repository, when its certificate is not to be verified; what else a build fetches is not meant by that.
+fn unverified(context: &Context) -> Option<GitSource> {
+    match context {
+        Context::Fetched(FetchedContext {
+            source: RemoteContext::Git(source),
+            skip_tls_verify: true,
+            ..
+        }) => Some(source.clone()),
+        _ => None,
+    }
 }
 
 fn settings(options: &RegistryOptions) -> registry::RegistryOptions {

@@ -105,7 +105,7 @@ pub struct FetchedContext {
     pub source: RemoteContext,
     /// The directory in it that is the context; empty for all of it.
     pub sub_path: String,
-    /// Whether its server's certificate is not verified.
+    /// Whether the certificate of its repository's server is not verified.
     pub skip_tls_verify: bool,
 }
 

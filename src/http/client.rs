@@ -43,6 +43,8 @@ impl Proxied {
 pub(crate) struct Setup<'a> {
     pub(crate) user_agent: &'a str,
     pub(crate) connect_timeout: Duration,
+    /// For the head of an answer, and for each read of its body; a limit of the request itself comes before it.
+    pub(crate) idle_timeout: Duration,
     pub(crate) proxied: Proxied,
 }
 
@@ -54,8 +56,8 @@ pub(crate) fn build(tls: ClientConfig, setup: &Setup<'_>) -> Result<HttpClient, 
         .referer(false)
         .user_agent(setup.user_agent)
         .connect_timeout(setup.connect_timeout)
-        // Each request has its own.
-        .timeout(None)
+        // Here, unlike at a request, it is no limit of the whole exchange.
+        .timeout(setup.idle_timeout)
         .tcp_keepalive(KEEPALIVE)
         .tcp_user_timeout(UNACKNOWLEDGED)
         .pool_idle_timeout(POOL_IDLE)

@@ -4,6 +4,8 @@
 //! [`crate::registry`] and [`crate::remote`] stand on it; neither sets up a client of its own.
 
 pub(crate) mod client;
+#[cfg(test)]
+pub(crate) mod drip;
 mod failure;
 pub(crate) mod redirect;
 pub(crate) mod retry;

@@ -326,7 +326,7 @@ impl TokenRequest<'_> {
             query.append_pair("account", user);
         }
         drop(query);
-        let request = Request::new(Method::GET, url, self.timeout());
+        let request = Request::new(Method::GET, url);
         let response = self.transport.send(self.direction, &request, authorization.as_ref())?;
         self.parse(response)
     }
@@ -342,15 +342,11 @@ impl TokenRequest<'_> {
             .extend_pairs(self.bearer.service.iter().map(|service| ("service", service)));
         let body = Body::Bytes(form.query().unwrap_or_default().as_bytes().to_vec());
         let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-        let request = Request::new(Method::POST, self.realm.clone(), self.timeout())
+        let request = Request::new(Method::POST, self.realm.clone())
             .header(CONTENT_TYPE, content_type)
             .body(body);
         let response = self.transport.send(self.direction, &request, None)?;
         self.parse(response)
-    }
-
-    fn timeout(&self) -> Duration {
-        self.transport.idle_timeout()
     }
 
     fn parse(&self, response: Response) -> Result<Token, RegistryError> {

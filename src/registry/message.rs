@@ -22,8 +22,8 @@ pub(super) struct Request {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
-    /// For the head of the answer, and for each piece of its body.
-    pub(super) timeout: Duration,
+    /// For the whole exchange; without it only silence ends one.
+    pub(super) limit: Option<Duration>,
 }
 
 /// Opens a body from its start.
@@ -47,14 +47,19 @@ impl std::fmt::Debug for Body {
 }
 
 impl Request {
-    pub(super) fn new(method: Method, url: Url, timeout: Duration) -> Self {
+    pub(super) fn new(method: Method, url: Url) -> Self {
         Self {
             method,
             url,
             headers: HeaderMap::new(),
             body: Body::None,
-            timeout,
+            limit: None,
         }
+    }
+
+    pub(super) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -103,7 +103,7 @@ impl Inner {
     }
 
     fn request(&self, method: Method, url: Url) -> Request {
-        Request::new(method, url, self.options.timeouts.idle)
+        Request::new(method, url)
     }
 
     /// Sends a request with the authorization it needs, and once more after a 401.

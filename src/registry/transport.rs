@@ -117,10 +117,6 @@ impl Transport {
         everywhere || self.options.insecure_registries.contains(host) || is_loopback(host)
     }
 
-    pub(super) fn idle_timeout(&self) -> Duration {
-        self.options.timeouts.idle
-    }
-
     fn send_once(
         &self,
         direction: Direction,
@@ -133,8 +129,10 @@ impl Transport {
         let line = RequestLine::new(&request.method, url);
         let mut builder = client
             .request(request.method.clone(), url.clone())
-            .headers(request.headers.clone())
-            .timeout(request.timeout);
+            .headers(request.headers.clone());
+        if let Some(limit) = request.limit {
+            builder = builder.timeout(limit);
+        }
         if let Some(value) = authorization {
             builder = builder.header(AUTHORIZATION, value);
         }
@@ -263,6 +261,7 @@ impl Transport {
         let setup = client::Setup {
             user_agent: &self.options.user_agent,
             connect_timeout: self.options.timeouts.connect,
+            idle_timeout: self.options.timeouts.idle,
             proxied: key.proxied,
         };
         Ok(client::build(tls, &setup)?)
@@ -282,7 +281,10 @@ fn falls_back(failure: Failure, url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
+    use crate::http::drip;
 
     #[test]
     fn flags_for_one_host_do_not_touch_another() {
@@ -328,5 +330,20 @@ mod tests {
             transport.verification(Direction::Push, "h.example"),
             Verification::Skipped
         );
+    }
+
+    #[test]
+    fn a_slow_body_arrives_and_a_silent_one_is_given_up() {
+        let mut options = RegistryOptions::default();
+        options.timeouts.idle = drip::IDLE;
+        let transport = Transport::new(Arc::new(options), Cancel::default());
+        let read = |body| {
+            let request = Request::new(Method::GET, drip::serve(body));
+            let mut response = transport.send(Direction::Pull, &request, None).unwrap();
+            response.http.read_to_string(&mut String::new())
+        };
+        assert_eq!(read(drip::Body::Drips).unwrap(), drip::SIZE);
+        let error = read(drip::Body::Stalls).unwrap_err();
+        assert_eq!(Failure::of(&error), Failure::TimedOut, "{error:?}");
     }
 }

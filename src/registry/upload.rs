@@ -274,7 +274,7 @@ impl<'a> Push<'a> {
             })?,
         };
         let url = location::with_digest(&session, blob.digest());
-        let request = Request::new(Method::PUT, url, self.inner.options.timeouts.commit);
+        let request = Request::new(Method::PUT, url).limit(self.inner.options.timeouts.commit);
         self.call(&request)?.expect(&[201, 200, 202, 204])?;
         Ok(())
     }
@@ -283,7 +283,8 @@ impl<'a> Push<'a> {
         let timeouts = self.inner.options.timeouts;
         // The time limit of a request with a body covers the body: a slow line must not end it.
         let sending = std::time::Duration::from_secs(blob.size() / SLOWEST_LINE);
-        Request::new(method, url, timeouts.commit + sending)
+        Request::new(method, url)
+            .limit(timeouts.commit + sending)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
             .body(Body::Stream {
                 open: self.reopen(blob),
@@ -338,7 +339,8 @@ impl<'a> Push<'a> {
     ) -> Result<(), RegistryError> {
         let content_type = HeaderValue::try_from(media_type.to_string());
         let content_type = content_type.unwrap_or_else(|_| HeaderValue::from_static("application/json"));
-        let request = Request::new(Method::PUT, url.clone(), self.inner.options.timeouts.commit)
+        let request = Request::new(Method::PUT, url.clone())
+            .limit(self.inner.options.timeouts.commit)
             .header(CONTENT_TYPE, content_type)
             .body(Body::Bytes(bytes.to_vec()));
         let response = self.call(&request)?.expect(&[201, 200, 202])?;

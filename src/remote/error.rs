@@ -139,6 +139,9 @@ impl From<ClientError> for RemoteError {
 fn status_hint(request: &RequestLine, status: u16) -> Option<String> {
     let host = request.host();
     match status {
+        300..=399 => Some(format!(
+            "{host} says that it is elsewhere, but not where; check the address"
+        )),
         401 | 403 => Some(format!("{host} wants credentials, or does not let these have it")),
         404 | 410 => Some(format!("check the address; {host} is there but has no such file")),
         429 => Some(format!("{host} limits how often it is asked; try again later")),

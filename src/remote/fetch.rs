@@ -10,7 +10,7 @@ use super::kept::KeptDownloads;
 use super::web::Web;
 use super::{GitSource, RemoteError, UrlSource};
 use crate::cancel::Cancel;
-use crate::http::{Backoff, Verification};
+use crate::http::Backoff;
 use crate::oci::Digest;
 use crate::progress::Progress;
 use crate::registry::Timeouts;
@@ -18,8 +18,8 @@ use crate::registry::Timeouts;
 /// How to reach servers.
 #[derive(Clone, Debug)]
 pub struct RemoteOptions {
-    /// Whether a server must prove who it is.
-    pub verify_tls: Verification,
+    /// A repository whose server need not prove who it is. All others must.
+    pub unverified: Option<GitSource>,
     /// A PEM file of certificate authorities instead of the machine's (`SSL_CERT_FILE`).
     pub certificate_file: Option<PathBuf>,
     /// The same for a directory (`SSL_CERT_DIR`).
@@ -38,7 +38,7 @@ impl Default for RemoteOptions {
     fn default() -> Self {
         let registry = crate::registry::RegistryOptions::default();
         Self {
-            verify_tls: Verification::Required,
+            unverified: None,
             certificate_file: None,
             certificate_directory: None,
             retries: 3,

@@ -28,10 +28,12 @@ pub(super) struct Web {
     options: RemoteOptions,
     pub(super) progress: Arc<dyn Progress>,
     pub(super) cancel: Cancel,
+    /// Whose origin is trusted unseen.
+    unverified: Option<Url>,
     /// Reading the machine's authorities takes milliseconds; plain HTTP needs none.
     roots: OnceLock<RootCertStore>,
     /// Guards the HTTP clients made so far.
-    clients: Mutex<HashMap<Proxied, HttpClient>>,
+    clients: Mutex<HashMap<(Proxied, Verification), HttpClient>>,
 }
 
 /// A request that can be sent more than once.
@@ -79,7 +81,9 @@ impl Ask {
 
 impl Web {
     pub(super) fn new(options: RemoteOptions, progress: Arc<dyn Progress>, cancel: Cancel) -> Self {
+        let unverified = options.unverified.as_ref();
         Self {
+            unverified: unverified.and_then(|source| Url::parse(source.remote()).ok()),
             options,
             progress,
             cancel,
@@ -159,8 +163,7 @@ impl Web {
         let builder = self
             .client(url)?
             .request(ask.method.clone(), url.clone())
-            .headers(headers)
-            .timeout(self.options.timeouts.idle);
+            .headers(headers);
         let builder = match ask.method {
             Method::POST => builder.body(ask.body.clone()),
             _ => builder,
@@ -176,24 +179,32 @@ impl Web {
     }
 
     fn client(&self, url: &Url) -> Result<HttpClient, RemoteError> {
-        let proxied = Proxied::of_host(&host_of(url));
+        let (proxied, verification) = (Proxied::of_host(&host_of(url)), self.verification(url));
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&proxied) {
+        if let Some(client) = clients.get(&(proxied, verification)) {
             return Ok(client.clone());
         }
         let options = &self.options;
-        let (roots, verification) = match options.verify_tls {
-            Verification::Required => (self.machine_roots(), Verification::Required),
-            Verification::Skipped => (RootCertStore::empty(), Verification::Skipped),
+        let roots = match verification {
+            Verification::Required => self.machine_roots(),
+            Verification::Skipped => RootCertStore::empty(),
         };
         let setup = client::Setup {
             user_agent: &options.user_agent,
             connect_timeout: options.timeouts.connect,
+            idle_timeout: options.timeouts.idle,
             proxied,
         };
         let client = client::build(tls::client_config(roots, verification, None)?, &setup)?;
-        clients.insert(proxied, client.clone());
+        clients.insert((proxied, verification), client.clone());
         Ok(client)
+    }
+
+    fn verification(&self, url: &Url) -> Verification {
+        match &self.unverified {
+            Some(unverified) if unverified.origin() == url.origin() => Verification::Skipped,
+            _ => Verification::Required,
+        }
     }
 
     fn machine_roots(&self) -> RootCertStore {
@@ -221,10 +232,10 @@ impl Answer {
         self.header(&reqwest::header::CONTENT_LENGTH)?.trim().parse().ok()
     }
 
-    /// Any status from 400 on is an error.
+    /// Any status but success is an error; a redirect that was not followed leads nowhere.
     pub(super) fn check(self) -> Result<Self, RemoteError> {
         let status = self.status();
-        if status < 400 {
+        if (200..300).contains(&status) {
             return Ok(self);
         }
         let retry_after = self.header(&RETRY_AFTER);
@@ -262,5 +273,79 @@ fn verdict(error: &RemoteError) -> Verdict {
         RemoteError::Transport { failure, .. } => retry::failure_verdict(*failure),
         RemoteError::CutShort { .. } => Verdict::Retry,
         _ => Verdict::Final,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Failure, drip};
+    use crate::progress::Silent;
+    use crate::remote::GitSource;
+
+    fn web(options: RemoteOptions) -> Web {
+        Web::new(options, Arc::new(Silent), Cancel::default())
+    }
+
+    #[test]
+    fn a_slow_body_arrives_and_a_silent_one_is_given_up() {
+        let mut options = RemoteOptions::default();
+        options.timeouts.idle = drip::IDLE;
+        let web = web(options);
+        let read = |body| {
+            let mut answer = web.send(&Ask::new(Method::GET, drip::serve(body))).unwrap();
+            let mut text = String::new();
+            let read = answer.read_to_string(&mut text);
+            read.map_err(|error| RemoteError::transport(answer.line.clone(), &error))
+        };
+        assert_eq!(read(drip::Body::Drips).unwrap(), drip::SIZE);
+        let error = read(drip::Body::Stalls).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                RemoteError::Transport {
+                    failure: Failure::TimedOut,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn a_redirect_that_leads_nowhere_is_no_content() {
+        let web = web(RemoteOptions::default());
+        for head in [
+            "302 Found",
+            "302 Found\r\nLocation: ftp://h.example/file",
+            "300 Multiple Choices",
+        ] {
+            let answer = web.send(&Ask::new(Method::GET, drip::serve(drip::Body::Moved(head))));
+            let error = answer.unwrap().check().unwrap_err();
+            assert!(
+                matches!(error, RemoteError::Status { status: 300..400, .. }),
+                "{head:?} {error:?}"
+            );
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn one_repository_may_go_unverified_and_nobody_else() {
+        let web = web(RemoteOptions {
+            unverified: GitSource::parse("https://user:word@git.example:443/o/r.git#main").ok(),
+            ..RemoteOptions::default()
+        });
+        for (url, expected) in [
+            ("https://git.example/o/r.git/info/refs", Verification::Skipped),
+            ("https://git.example/o/submodule.git", Verification::Skipped),
+            ("https://git.example:8443/o/r.git", Verification::Required),
+            ("https://cdn.example/o/r.git", Verification::Required),
+        ] {
+            assert_eq!(web.verification(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+        let strict = super::tests::web(RemoteOptions::default());
+        let url = Url::parse("https://git.example/o/r.git").unwrap();
+        assert_eq!(strict.verification(&url), Verification::Required);
     }
 }
