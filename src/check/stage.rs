@@ -11,10 +11,13 @@ use super::instruction;
 use super::names::{self, Expanded};
 use super::rule::Rule;
 use crate::dockerfile::{
-    Arg, ArgItem, Budget, Dockerfile, Env, Expandable, Instruction, Spelling, Statement, Word, nearest,
+    Arg, ArgItem, Budget, Dockerfile, Env, Expandable, Instruction, KeyValue, Spelling, Statement, Word, nearest,
 };
-use crate::oci::ImageConfig;
+use crate::oci::{ImageConfig, Reference};
 use crate::plan::{Base, Environment, ImageKey, NO_VARIABLES, StageId, StageView, ensure_path};
+
+/// What nearly every image sets: nothing is a misspelling of it unless one knows the image.
+const SET_BY_IMAGES: &str = "PATH";
 
 /// How many variables may be what was meant; beyond that the search costs more than it helps.
 const SUGGESTED: usize = 100;
@@ -44,6 +47,8 @@ struct State {
     environment: Environment,
     /// Whether the variables of the base image are among them.
     base: Knowledge,
+    /// What the names of variables begin with that are the unknown base's own: `NODE_` of `node`.
+    prefix: Option<String>,
     shell: Setting,
     workdir: Setting,
 }
@@ -72,6 +77,7 @@ impl State {
         Self {
             environment: Environment::of_image(&env),
             base,
+            prefix: None,
             shell: if has_shell { Setting::Set } else { Setting::Unset },
             // That of a base image does not count, since it may change.
             workdir: Setting::Unset,
@@ -85,10 +91,20 @@ fn begin(view: &StageView<'_>, subject: &Subject<'_>, ended: &BTreeMap<StageId, 
         Base::Scratch => nothing(Knowledge::Known),
         Base::Image(image) => match subject.configs.get(image.as_ref()) {
             Some(base) => State::of_image(&base.config, Knowledge::Known),
-            None => nothing(Knowledge::Unknown),
+            None => State {
+                prefix: image.source.reference().map(own_prefix),
+                ..nothing(Knowledge::Unknown)
+            },
         },
         Base::Stage(id) => ended.get(id).cloned().unwrap_or_else(|| nothing(Knowledge::Unknown)),
     }
+}
+
+/// Images name variables after themselves: `node` sets `NODE_VERSION`.
+fn own_prefix(image: &Reference) -> String {
+    let repository = image.repository();
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    format!("{}_", name.to_uppercase().replace(['-', '.'], "_"))
 }
 
 /// One stage on the way through its instructions.
@@ -248,7 +264,8 @@ impl<'a> Walk<'a, '_> {
         if environment.is_declared(name) || NO_VARIABLES.contains(&name) {
             return None;
         }
-        let near = nearest(name, environment.variables.names().take(SUGGESTED));
+        let candidates = environment.variables.names().filter(|name| self.may_be_meant(name));
+        let near = nearest(name, candidates.take(SUGGESTED));
         if self.state.base == Knowledge::Unknown && near.is_none() && !self.is_ours(name) {
             return None;
         }
@@ -256,9 +273,22 @@ impl<'a> Walk<'a, '_> {
         Some(format!("Usage of undefined variable '${name}'{suggestion}"))
     }
 
+    /// Whether a variable may be suggested instead of another one. What is near to a variable of an image that nobody
+    /// has fetched (`GOPATH` to `PATH`) may be one of the image's too.
+    fn may_be_meant(&self, name: &str) -> bool {
+        match self.state.base {
+            Knowledge::Known => true,
+            Knowledge::Unknown => name != SET_BY_IMAGES && self.declared.contains(name),
+        }
+    }
+
     /// Whether the image, whose config nobody has fetched, is unlikely to set a variable: the file itself declares it
     /// somewhere, or it has none of the capitals in which images write theirs.
     fn is_ours(&self, name: &str) -> bool {
+        let prefix = self.state.prefix.as_deref();
+        if prefix.is_some_and(|prefix| name.starts_with(prefix)) {
+            return false;
+        }
         self.declared.contains(name) || !name.contains(char::is_uppercase)
     }
 
@@ -278,16 +308,29 @@ impl<'a> Walk<'a, '_> {
     }
 }
 
-/// Names that the file gives to arguments and variables, wherever.
+/// Names that the file gives to arguments and variables, wherever. One that is only extended is not the file's own.
 fn declared_in(file: &Dockerfile) -> BTreeSet<&str> {
     let globals = file.global_args.iter().flat_map(|arg| &arg.value.items);
     let mut names: BTreeSet<&str> = globals.map(|item| item.name.as_str()).collect();
     for statement in file.stages.iter().flat_map(|stage| &stage.instructions) {
         match &statement.instruction {
             Instruction::Arg(arg) => names.extend(arg.items.iter().map(|item| item.name.as_str())),
-            Instruction::Env(env) => names.extend(env.pairs.iter().map(|pair| pair.key.as_written())),
+            Instruction::Env(env) => {
+                let given = env.pairs.iter().filter(|pair| !extends_itself(pair));
+                names.extend(given.map(|pair| pair.key.as_written()));
+            }
             _ => {}
         }
     }
     names
+}
+
+/// `LD_LIBRARY_PATH=/x:$LD_LIBRARY_PATH`
+fn extends_itself(pair: &KeyValue) -> bool {
+    let (name, value) = (pair.key.as_written(), pair.value.as_written());
+    let uses = |(at, _): (usize, &str)| {
+        let before = &value[..at];
+        before.ends_with('$') || before.ends_with("${")
+    };
+    value.match_indices(name).any(uses)
 }

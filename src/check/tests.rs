@@ -510,6 +510,30 @@ fn what_an_image_may_set_is_not_said_to_be_undefined() {
     assert_eq!(undefined(&case), known);
 }
 
+#[test]
+fn what_common_files_take_from_images_is_not_said_to_be_undefined() {
+    for (text, expected) in [
+        (
+            "FROM golang:1.22\nENV PATH=$GOPATH/bin:$PATH\nWORKDIR $GOPATH/src/app",
+            &[][..],
+        ),
+        ("FROM golang:1.22\nENV PATH=/bin\nWORKDIR $GOPATH/src/app", &[]),
+        ("FROM cuda\nENV LD_LIBRARY_PATH=/x:${LD_LIBRARY_PATH}", &[]),
+        (
+            "ARG NODE_VERSION=20\nFROM node:$NODE_VERSION AS a\nFROM a\nLABEL v=$NODE_VERSION",
+            &[],
+        ),
+        (
+            "FROM golang\nARG GOBINS=1\nWORKDIR $GOBIN",
+            &["'$GOBIN' (did you mean $GOBINS?)"],
+        ),
+    ] {
+        let found = of_rule(Rule::UndefinedVar, &Case::of(text).found(Scope::Target));
+        let messages: Vec<&str> = found.iter().filter_map(|line| line.split("variable ").nth(1)).collect();
+        assert_eq!(messages, expected, "{text}");
+    }
+}
+
 /// Each of these would take all memory, or minutes, if nobody counted.
 #[test]
 fn large_files_take_no_longer_than_they_are() {
