@@ -19,9 +19,7 @@
 //!   contexts name.
 //! - drivers: [`build`] executes a plan, [`export`] brings the image to its destinations, [`cli`] is the program.
 //! - everywhere: [`progress`] tells whoever watches, [`cancel`] ends a build early, [`diagnostic`] is how an error is
-//!   shown, [`redact`] what is not shown.
-//! - everywhere: [`secret`] keeps values out of messages, [`progress`] tells whoever watches, [`cancel`] ends a build early, [`diagnostic`] is how an error is
-//!   shown.
+//!   shown, [`redact`] what of an address is not shown, [`secret`] keeps the values of secrets out of messages.
 
 pub mod build;
 pub mod cancel;
