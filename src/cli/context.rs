@@ -80,7 +80,7 @@ pub(super) fn named<'a>(
     keep_git_dir: bool,
     environment: &Environment,
 ) -> Result<Named<'a>, Problem> {
-    let shown = || redact::userinfo(given).into_owned();
+    let shown = || redact::location(given).into_owned();
     let Some((scheme, rest)) = given.split_once("://") else {
         return match (given, source_kind(given)) {
             ("-", _) => Ok(stdin(true)),
@@ -251,6 +251,13 @@ mod tests {
         for given in ["s3://b/k", "gs://b/k", "https://a.blob.core.windows.net/c/b"] {
             let error = read(given, &[], &environment).unwrap_err();
             assert!(error.contains(not_yet), "{error}");
+        }
+        for given in [
+            "https://a.blob.core.windows.net/c/b?sig=secret",
+            "ftp://u:it's-secret@h/a",
+        ] {
+            let error = read(given, &[], &environment).unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 

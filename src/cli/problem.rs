@@ -67,7 +67,7 @@ pub(super) enum Problem {
     #[error("--build-arg needs a name before the =")]
     BuildArg,
     /// `--build-context` of something else.
-    #[error("--build-context {}", crate::redact::userinfo(text))]
+    #[error("--build-context {}", crate::redact::location(text))]
     BuildContext {
         text: String,
         #[source]

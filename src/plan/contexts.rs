@@ -1,10 +1,12 @@
 //! `--build-context NAME=VALUE`: what a build means by names of stages and images besides the file itself.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::oci::{Digest, DigestError, Platform, PlatformError, Reference, ReferenceError};
+use crate::redact;
 use crate::remote::{SourceKind, source_kind};
 
 /// Names that always mean what the language says.
@@ -132,7 +134,7 @@ pub enum ContextError {
     /// `oci-layout://` of nothing.
     #[error("{0:?} names no directory")]
     NoDirectory(String),
-    /// A scheme nobody knows.
+    /// A scheme nobody knows; the value without password and query.
     #[error(
         "{0:?} is no kind of context (expected a directory, docker-image://REF, oci-layout://DIR@DIGEST, or a git or http(s) URL)"
     )]
@@ -224,7 +226,7 @@ impl ContextSource {
             None => value,
             // As `--context` has it.
             Some(("dir", path)) if !path.is_empty() => path,
-            Some(_) => return Err(ContextError::Scheme(value.to_owned())),
+            Some(_) => return Err(ContextError::Scheme(redact::location(value).into_owned())),
         };
         Ok(Self::Tree(TreeSource::Directory(absolute(path, directory))))
     }
@@ -267,11 +269,23 @@ impl fmt::Display for LayoutImage {
     }
 }
 
+impl TreeSource {
+    /// What tells one from another, password and all: not for people.
+    pub(super) fn identity(&self) -> Cow<'_, str> {
+        match self {
+            Self::Directory(path) => path.to_string_lossy(),
+            Self::Git(url) | Self::Url(url) => Cow::Borrowed(url),
+        }
+    }
+}
+
+/// For messages: without password. What follows the address of a repository says which part of it is meant.
 impl fmt::Display for TreeSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(path) => path.display().fmt(f),
-            Self::Git(url) | Self::Url(url) => f.write_str(url),
+            Self::Git(url) => f.write_str(&redact::address(url)),
+            Self::Url(url) => f.write_str(&redact::location(url)),
         }
     }
 }
@@ -440,6 +454,22 @@ mod tests {
         ] {
             assert_eq!(source(value), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn addresses_are_shown_without_what_allows_to_read_them() {
+        for (value, shown) in [
+            ("https://tok'n@h/r.git#main", "https://***@h/r.git#main"),
+            ("https://u:p@h/x.tar?sig=s", "https://***@h/x.tar"),
+        ] {
+            let ContextSource::Tree(tree) = source(value) else {
+                panic!("{value}");
+            };
+            assert_eq!(tree.to_string(), shown);
+            assert_eq!(tree.identity(), value);
+        }
+        let error = add(&mut NamedContexts::default(), "x=ftp://u:secret@h/a?t=secret").unwrap_err();
+        assert!(error.to_string().starts_with("\"ftp://***@h/a\" is no kind"), "{error}");
     }
 
     #[test]

@@ -203,7 +203,7 @@ impl StageState {
         let transfer = self.transfer(("COPY", parents), &copy.transfer, outlined, escape)?;
         for source in &transfer.step.sources {
             if let CopySource::Path(path) = source {
-                let url = redact::userinfo(path).into_owned();
+                let url = redact::location(path).into_owned();
                 match source_kind(path) {
                     SourceKind::Path => {}
                     SourceKind::Url => return Err(PlanProblem::CopyUrl { url }),
@@ -360,8 +360,9 @@ fn created_by(
         }
     }
     words.extend(sources.iter().map(|source| match source {
-        CopySource::Path(path) => redact::userinfo(path).into_owned(),
-        CopySource::Url(source) => source.to_string(),
+        CopySource::Path(path) => redact::address(path).into_owned(),
+        // With its query, as BuildKit has it.
+        CopySource::Url(source) => redact::address(source.url()).into_owned(),
         CopySource::Git(source) => source.to_string(),
         CopySource::Heredoc { name, .. } => format!("<<{name}"),
     }));

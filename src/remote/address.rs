@@ -3,7 +3,7 @@
 use reqwest::Url;
 
 use crate::oci::Digest;
-use crate::redact::userinfo;
+use crate::redact::location;
 
 /// The name of a download whose URL has none.
 const UNNAMED: &str = "__unnamed__";
@@ -53,7 +53,7 @@ pub(super) fn is_scp_style(source: &str) -> bool {
 /// A file on a web server.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct UrlSource {
-    /// As written; may hold a password.
+    /// As written; may hold a password or a signature.
     url: String,
     /// What the file is called.
     pub name: String,
@@ -65,7 +65,7 @@ pub struct UrlSource {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{url:?} is no URL: {reason}")]
 pub struct AddressError {
-    /// As written, without password.
+    /// As written, without password, query and fragment.
     pub url: String,
     /// What is wrong with it.
     pub reason: String,
@@ -78,7 +78,7 @@ impl UrlSource {
     /// It is no URL.
     pub fn parse(url: &str, checksum: Option<Digest>) -> Result<Self, AddressError> {
         let refuse = |reason: String| AddressError {
-            url: userinfo(url).into_owned(),
+            url: location(url).into_owned(),
             reason,
         };
         let parsed = Url::parse(url).map_err(|error| refuse(error.to_string()))?;
@@ -98,9 +98,10 @@ impl UrlSource {
     }
 }
 
+/// For messages: without password, query and fragment.
 impl std::fmt::Display for UrlSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&userinfo(&self.url))
+        f.write_str(&location(&self.url))
     }
 }
 
@@ -183,5 +184,13 @@ mod tests {
         }
         let error = UrlSource::parse("http://u:p@", None).unwrap_err();
         assert!(!error.to_string().contains("p@"), "{error}");
+    }
+
+    #[test]
+    fn messages_show_where_a_download_is_and_not_what_allows_it() {
+        let source = UrlSource::parse("https://u:pa'ss@h/c.tar?sig=secret#x", None).unwrap();
+        assert_eq!(source.to_string(), "https://***@h/c.tar");
+        let error = UrlSource::parse("https://u:pa'ss@h:x/?sig=secret", None).unwrap_err();
+        assert!(!error.to_string().contains("ss"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use super::address::unescape;
-use crate::redact::userinfo;
+use crate::redact;
 
 /// A tree of files in a git repository.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -146,7 +146,7 @@ impl GitSource {
 
     /// The repository without password.
     pub(super) fn shown_remote(&self) -> String {
-        userinfo(&self.remote).into_owned()
+        redact::address(&self.remote).into_owned()
     }
 
     /// The same source with what the flags of ADD say.
@@ -224,7 +224,7 @@ impl GitSource {
 /// The address as one writes it, without password; flags of ADD are not part of it.
 impl fmt::Display for GitSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&userinfo(&self.remote))?;
+        f.write_str(&redact::address(&self.remote))?;
         match (&self.reference, &self.subdir) {
             (None, None) => Ok(()),
             (Some(reference), None) => write!(f, "#{reference}"),
@@ -404,6 +404,7 @@ mod tests {
     fn addresses_are_shown_without_passwords() {
         for (text, shown) in [
             ("https://t:x@h/r.git#main:sub", "https://***@h/r.git#main:sub"),
+            ("https://t:x'y@h/r.git", "https://***@h/r.git"),
             ("git://h/r?ref=x", "git://h/r#x"),
             ("git@h:o/r#:s", "git@h:o/r#:s"),
         ] {

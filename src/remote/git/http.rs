@@ -70,7 +70,7 @@ impl GitHttp {
     fn ask(&self, method: Method, url: &str, headers: impl IntoIterator<Item = impl AsRef<str>>) -> io::Result<Ask> {
         let parsed = Url::parse(url).map_err(|error| {
             self.fail(RemoteError::Address(AddressError {
-                url: crate::redact::userinfo(url).into_owned(),
+                url: crate::redact::location(url).into_owned(),
                 reason: error.to_string(),
             }))
         })?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::GitError;
-use crate::redact::userinfo;
+use crate::redact;
 use crate::remote::{SourceKind, source_kind};
 
 /// Addresses by path, from the text of a `.gitmodules`.
@@ -27,7 +27,7 @@ pub(super) fn resolve(parent: &str, address: &str) -> Result<String, GitError> {
         false => Some(address.to_owned()),
     };
     let absolute = absolute.filter(|address| source_kind(address) != SourceKind::Path);
-    absolute.ok_or_else(|| GitError::SubmoduleAddress(userinfo(address).into_owned()))
+    absolute.ok_or_else(|| GitError::SubmoduleAddress(redact::address(address).into_owned()))
 }
 
 fn join(parent: &str, relative: &str) -> Option<String> {
