@@ -385,6 +385,10 @@ RUN --mount=type=secret,id=token,target=/etc/token,required=true ! cat /etc/toke
     for blob in blobs(&layout(&sandbox)) {
         assert!(!contains(&blob, value.as_bytes()), "the image tells the secret");
     }
+    assert_store_lacks(&sandbox, &value);
+}
+
+fn assert_store_lacks(sandbox: &Sandbox, value: &str) {
     for entry in walkdir::WalkDir::new(sandbox.path("store")) {
         let path = entry.unwrap().into_path();
         if path.is_file() {
@@ -399,6 +403,29 @@ RUN --mount=type=secret,id=token,target=/etc/token,required=true ! cat /etc/toke
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// A mount may lie on `/proc` and `/dev`, which mounts are made with.
+#[test]
+fn root_mounts_upon_proc_and_dev_bend_no_other_mount() {
+    let (sandbox, value) = (sandbox(), secret_value());
+    sandbox.write("token", &value);
+    sandbox.write("context/sub/a", "A");
+    let steps = r#"
+FROM base AS evil
+RUN mkdir -p /self/fd && for n in $(seq 0 63); do ln -s /dev/shm /self/fd/$n; done
+FROM base
+RUN ln -s proc /p
+RUN --mount=type=bind,from=evil,target=/proc --mount=type=bind,source=sub,target=/sub ! touch /sub/new 2> /dev/null && test "$(cat /sub/a)" = A
+RUN --mount=type=bind,from=evil,target=/p --mount=type=bind,source=sub,target=/sub ! touch /sub/new 2> /dev/null && touch /dev/shm/new
+RUN --mount=type=tmpfs,target=/proc test -z "$(ls /proc)" && touch /proc/x
+"#;
+    let with_secret = |steps: &str| build(&sandbox, steps).arg("--secret=id=token,src=token").run();
+    let _built = with_secret(steps).success();
+    assert!(!sandbox.path("context/sub/new").exists());
+    let failing = "RUN --mount=type=cache,target=/dev --mount=type=secret,id=token,target=/etc true\n";
+    let _failed = with_secret(failing).failure_with(&["/etc"]);
+    assert_store_lacks(&sandbox, &value);
 }
 
 #[test]

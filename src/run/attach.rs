@@ -8,13 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 
 use super::stubs::{MountPoint, Stubs};
 use crate::secret::SecretValue;
-use crate::sys::mount::{attach_mount, clone_tree, new_overlay, new_tmpfs, set_flags_of};
+use crate::sys::mount::{OwnDescriptors, attach_mount, clone_tree, new_overlay, new_tmpfs};
 use crate::sys::{CallError, Context as _};
 
 /// Something that a process finds mounted.
@@ -28,8 +28,8 @@ pub struct Mount {
     pub source: MountSource,
 }
 
-/// Where the file of a secret is until it is mounted.
-const SECRET: &str = "/dev/.secret";
+/// Name of a secret's file until it is mounted, in the step's `/dev`.
+const SECRET: &str = ".secret";
 
 /// What a mount shows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -153,32 +153,50 @@ fn resolve(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
 }
 
+/// What the mounts are made with. It is opened before the first of them is in its place: they may lie on
+/// `/proc` and `/dev`, whose paths mean something else from then on.
+struct Tools {
+    root: OwnedFd,
+    /// In memory.
+    dev: OwnedFd,
+    descriptors: OwnDescriptors,
+}
+
 /// Puts every mount in its place, in their order. What a mount point lacks below another mount is made there.
 pub(super) fn attach_all(mounts: &[Mount], opened: Vec<Opened>) -> Result<(), CallError> {
     if mounts.is_empty() {
         return Ok(());
     }
-    let root = open_directory(OsStr::new("/"))?;
+    let tools = Tools {
+        root: open_directory(OsStr::new("/"))?,
+        dev: open_directory(OsStr::new("/dev"))?,
+        descriptors: OwnDescriptors::open()?,
+    };
     for (mount, opened) in mounts.iter().zip(opened) {
         let target = || mount.target.display().to_string();
-        let source = match (&mount.source, opened) {
-            (_, Some(opened)) => opened,
-            (MountSource::Tmpfs { size }, None) => new_tmpfs(*size, target)?,
+        match (&mount.source, opened) {
+            (_, Some(opened)) => tools.attach(mount, &opened)?,
+            (MountSource::Tmpfs { size }, None) => tools.attach(mount, &new_tmpfs(*size, target)?)?,
             (MountSource::Secret { value, uid, gid, mode }, None) => {
-                new_file(value.reveal(), (*uid, *gid), *mode).call(|| format!("make the file for {}", target()))?
+                let file = NewFile::create(tools.dev.as_fd())
+                    .and_then(|file| Ok((file.fill(value.reveal(), (*uid, *gid), *mode)?, file)));
+                let (source, _named) = file.call(|| format!("make the file for {}", target()))?;
+                tools.attach(mount, &source)?;
             }
-            (MountSource::Tree { .. } | MountSource::Overlay { .. }, None) => continue,
-        };
-        make_point(root.as_fd(), mount)?;
-        let place = resolve(root.as_fd(), Path::new(&mount.target)).call(|| format!("open {}", target()))?;
-        attach_mount(&source, &place, target)?;
-        if let MountSource::Secret { .. } = mount.source {
-            // It stays where it is mounted; a mount cannot be attached any more once its file has no name.
-            rustix::fs::unlink(SECRET).call(|| format!("remove {SECRET}"))?;
+            (MountSource::Tree { .. } | MountSource::Overlay { .. }, None) => {}
         }
-        set_flags_of(&source, flags(mount), target)?;
     }
-    Ok(())
+    rustix::process::fchdir(&tools.root).call(|| "enter directory /".to_owned())
+}
+
+impl Tools {
+    fn attach(&self, mount: &Mount, source: &OwnedFd) -> Result<(), CallError> {
+        let target = || mount.target.display().to_string();
+        make_point(self.root.as_fd(), mount)?;
+        let place = resolve(self.root.as_fd(), Path::new(&mount.target)).call(|| format!("open {}", target()))?;
+        attach_mount(source, &place, target)?;
+        self.descriptors.set_flags_of(source, flags(mount), target)
+    }
 }
 
 fn make_point(root: BorrowedFd<'_>, mount: &Mount) -> Result<(), CallError> {
@@ -213,18 +231,38 @@ fn flags(mount: &Mount) -> MountFlags {
     }
 }
 
-/// A file with `content` in the step's `/dev`, which is in memory.
-fn new_file(content: &[u8], (uid, gid): (u32, u32), mode: u32) -> rustix::io::Result<OwnedFd> {
-    let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = rustix::fs::open(SECRET, create, Mode::from_raw_mode(0o600))?;
-    let mut rest = content;
-    while !rest.is_empty() {
-        let written = rustix::io::write(&file, rest)?;
-        rest = &rest[written..];
+/// A file in the step's `/dev`. It has a name as long as this lives: a mount cannot be attached any more once its
+/// file has none, and stays when the name goes.
+struct NewFile<'a> {
+    dev: BorrowedFd<'a>,
+    file: OwnedFd,
+}
+
+impl<'a> NewFile<'a> {
+    fn create(dev: BorrowedFd<'a>) -> rustix::io::Result<Self> {
+        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dev, SECRET, create, Mode::from_raw_mode(0o600))?;
+        Ok(Self { dev, file })
     }
-    // The mode last: a change of owner takes setuid and setgid away.
-    rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-    let place = rustix::fs::open(SECRET, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    crate::sys::mount::clone_mount(&place)
+
+    /// A mount of it, in no place yet, with this content.
+    fn fill(&self, content: &[u8], (uid, gid): (u32, u32), mode: u32) -> rustix::io::Result<OwnedFd> {
+        let mut rest = content;
+        while !rest.is_empty() {
+            let written = rustix::io::write(&self.file, rest)?;
+            rest = &rest[written..];
+        }
+        // The mode last: a change of owner takes setuid and setgid away.
+        rustix::fs::fchown(&self.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))?;
+        let place = rustix::fs::openat(self.dev, SECRET, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        crate::sys::mount::clone_mount(&place)
+    }
+}
+
+impl Drop for NewFile<'_> {
+    fn drop(&mut self) {
+        // It is in memory, and goes with the step in any case.
+        let _ = rustix::fs::unlinkat(self.dev, SECRET, AtFlags::empty());
+    }
 }

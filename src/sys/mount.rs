@@ -101,11 +101,31 @@ pub(crate) fn attach_mount(mount: impl AsFd, target: impl AsFd, name: impl Fn() 
     rustix::mount::move_mount(mount.as_fd(), "", target.as_fd(), "", flags).call(|| format!("mount on {}", name()))
 }
 
-/// Sets the flags of a mount that is in its place. Needs `/proc`.
-pub(crate) fn set_flags_of(mount: impl AsFd, flags: MountFlags, name: impl Fn() -> String) -> Result<(), CallError> {
-    let path = format!("/proc/self/fd/{}", mount.as_fd().as_raw_fd());
-    rustix::mount::mount_remount(path, MountFlags::BIND | flags, c"")
-        .call(|| format!("remount {} with flags {:#x}", name(), flags.bits()))
+/// This process's descriptors as a directory of `/proc`. It stays what it is whatever is mounted on `/proc` later.
+#[derive(Debug)]
+pub(crate) struct OwnDescriptors(OwnedFd);
+
+impl OwnDescriptors {
+    /// To be called while `/proc` is the kernel's own.
+    pub(crate) fn open() -> Result<Self, CallError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open("/proc/self/fd", flags, Mode::empty());
+        directory.map(Self).call(|| "open /proc/self/fd".to_owned())
+    }
+
+    /// Sets the flags of a mount that is in its place. Leaves the working directory elsewhere: the old `mount`
+    /// takes no descriptor to start from, and `mount_setattr` is missing before Linux 5.12.
+    pub(crate) fn set_flags_of(
+        &self,
+        mount: impl AsFd,
+        flags: MountFlags,
+        name: impl Fn() -> String,
+    ) -> Result<(), CallError> {
+        rustix::process::fchdir(&self.0).call(|| "enter /proc/self/fd".to_owned())?;
+        let number = mount.as_fd().as_raw_fd().to_string();
+        rustix::mount::mount_remount(number, MountFlags::BIND | flags, c"")
+            .call(|| format!("remount {} with flags {:#x}", name(), flags.bits()))
+    }
 }
 
 /// Makes the working directory, which must be the root of a mount, the root of this mount namespace,
