@@ -27,6 +27,29 @@ struct Shared {
     ended: Condvar,
 }
 
+impl Shared {
+    fn end(&self, end: Result<(Layer, Blob), BuildError>) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end.map_err(Some));
+        self.ended.notify_all();
+    }
+}
+
+/// Dropped by a panic only: nobody may wait for a layer that never comes.
+struct EndOnPanic<'a> {
+    shared: &'a Shared,
+    cancel: &'a Cancel,
+}
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        self.shared.end(Err(BuildError::new(Problem::System {
+            what: "write a layer",
+            source: std::io::Error::other("its thread panicked; this is a bug of rbuild"),
+        })));
+        self.cancel.by_failure();
+    }
+}
+
 /// The problem, until the first who waits for the job takes it.
 type Taken = Option<BuildError>;
 
@@ -75,13 +98,17 @@ impl LayerJob {
         let (read, reading) = channel();
         let job = Self(Arc::clone(&shared));
         std::thread::Builder::new().name("layer".to_owned()).spawn(move || {
+            let on_panic = EndOnPanic {
+                shared: &shared,
+                cancel: &task.cancel,
+            };
             let end = task.write(|fingerprints| drop(read.send(fingerprints)));
             match &end {
                 Ok((_, blob)) => done(blob),
                 Err(_) => task.cancel.by_failure(),
             }
-            *shared.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end.map_err(Some));
-            shared.ended.notify_all();
+            std::mem::forget(on_panic);
+            shared.end(end);
         })?;
         Ok((job, Reading(Mutex::new(reading))))
     }
@@ -159,5 +186,33 @@ fn describe(written: &WrittenLayer) -> Layer {
     Layer {
         descriptor: Descriptor::new(media_type, written.digest, written.size),
         diff_id: written.diff_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_thread_is_an_error_for_those_who_wait() {
+        let shared = Arc::new(Shared {
+            end: Mutex::new(None),
+            ended: Condvar::new(),
+        });
+        let job = LayerJob(Arc::clone(&shared));
+        let cancel = Cancel::default();
+        let thread = std::thread::spawn({
+            let cancel = cancel.clone();
+            move || {
+                let _on_panic = EndOnPanic {
+                    shared: &shared,
+                    cancel: &cancel,
+                };
+                panic!("of a test");
+            }
+        });
+        assert_eq!(job.wait().unwrap_err().to_string(), "write a layer");
+        assert!(thread.join().is_err());
+        assert!(cancel.check().is_err());
     }
 }

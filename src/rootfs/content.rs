@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use super::{Dir, Kind, Metadata, Rootfs, RootfsError, RootfsPath};
+use super::{Dir, Kind, Metadata, Rootfs, RootfsError, RootfsPath, check_depth};
 use crate::cancel::{Cancel, Cancelled};
 use crate::oci::{Algorithm, Digest, Digester};
 
@@ -27,6 +27,7 @@ impl Rootfs {
         let mut content = Content {
             digester: Digester::new(Algorithm::Sha256),
             cancel,
+            depth: 0,
         };
         match path.split_last() {
             None => {
@@ -44,6 +45,8 @@ impl Rootfs {
 struct Content<'a> {
     digester: Digester,
     cancel: &'a Cancel,
+    /// Directories that are open.
+    depth: usize,
 }
 
 impl Content<'_> {
@@ -74,6 +77,8 @@ impl Content<'_> {
 
     fn directory(&mut self, directory: &Dir, path: &RootfsPath) -> Result<(), ContentError> {
         self.cancel.check()?;
+        self.depth += 1;
+        check_depth(self.depth, path)?;
         let names = directory.names();
         let names = names.map_err(|source| RootfsError::new("list", path, source))?;
         self.number(names.len() as u64);
@@ -81,6 +86,7 @@ impl Content<'_> {
             self.bytes(&name);
             self.entry(directory, &name, &path.join(&name))?;
         }
+        self.depth -= 1;
         Ok(())
     }
 
@@ -165,5 +171,21 @@ mod tests {
         }
         assert_eq!(digest(root, "in/other"), digest(root, "in/other"));
         assert_ne!(digest(root, "/"), digest(root, "in"));
+    }
+    #[test]
+    fn a_tree_that_is_too_deep_is_refused_and_not_the_end_of_all_descriptors() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("d/".repeat(600))).unwrap();
+        let rootfs = Rootfs::open(root.path()).unwrap();
+        let error = rootfs
+            .content_digest(&RootfsPath::root(), &Cancel::default())
+            .unwrap_err();
+        let ContentError::Read(error) = error else {
+            panic!("{error}")
+        };
+        assert_eq!(
+            error.source.to_string(),
+            "directories are nested more than 500 levels deep"
+        );
     }
 }

@@ -48,6 +48,18 @@ pub struct RootfsError {
     pub source: io::Error,
 }
 
+/// How deep a tree may be that is read with one descriptor for each level; a process often has 1024.
+const DEEPEST: usize = 500;
+
+/// Refuses the directory at `path`, the `depth`th that is open, if it is too deep.
+pub(crate) fn check_depth(depth: usize, path: &RootfsPath) -> Result<(), RootfsError> {
+    if depth <= DEEPEST {
+        return Ok(());
+    }
+    let text = format!("directories are nested more than {DEEPEST} levels deep");
+    Err(RootfsError::new("read", path, io::Error::other(text)))
+}
+
 impl RootfsError {
     /// An error about `path`.
     pub fn new(operation: &'static str, path: &RootfsPath, source: impl Into<io::Error>) -> Self {

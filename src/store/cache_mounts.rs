@@ -6,7 +6,8 @@
 //!   root   the directory; it is renamed to this name when its first content is complete
 //! ```
 //!
-//! `n` is 0 but for steps that want a directory of their own while that one is in use.
+//! `n` is 0 but for steps that want a directory of their own: those leave 0 to the ones who share it, who would
+//! otherwise wait for them.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::fd::AsFd as _;
@@ -40,7 +41,7 @@ pub struct CacheMounts {
 pub enum CacheUse {
     /// It takes part.
     Shared,
-    /// It takes another one.
+    /// It takes one of its own.
     Private,
     /// It waits until it is alone.
     Locked,
@@ -113,7 +114,7 @@ impl CacheMounts {
     }
 
     fn lock_a_free_one<E: From<StoreError> + From<Cancelled>>(&self, key: &str, cancel: &Cancel) -> Result<Slot, E> {
-        for number in 0_u32.. {
+        for number in 1_u32.. {
             cancel.check()?;
             let slot = self.slot(key, number)?;
             if slot.try_lock(FlockOperation::NonBlockingLockExclusive)? {
@@ -244,6 +245,14 @@ mod tests {
         assert_eq!((name(&private), name(&another)), ("1".to_owned(), "2".to_owned()));
         drop(private);
         assert_eq!(name(&acquire(&mounts, CacheUse::Private, &never).unwrap()), "1");
+        // Nobody who shares waits for one that has its own.
+        let alone = mounts.acquire::<Failed>("new", CacheUse::Private, &never, &|| (), |_| Ok(()));
+        let waited = || panic!("no reason to wait");
+        let beside = mounts.acquire::<Failed>("new", CacheUse::Shared, &never, &waited, |_| Ok(()));
+        assert_eq!(
+            (name(&alone.unwrap()), name(&beside.unwrap())),
+            ("1".to_owned(), "0".to_owned())
+        );
 
         // Whoever wants it alone waits for the last of those who share it.
         let (done, locked) = mpsc::channel();

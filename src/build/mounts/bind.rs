@@ -17,7 +17,7 @@ use crate::context::{BuildContext, Hits};
 use crate::copy::{self, CopyError, CopyRequest, Source};
 use crate::plan::CopyFrom;
 use crate::progress::Event;
-use crate::rootfs::{Dir, Metadata, Rootfs, RootfsError, RootfsPath};
+use crate::rootfs::{Dir, Metadata, Rootfs, RootfsError, RootfsPath, check_depth};
 use crate::run::{MountSource, SourceKind, SourcePlace};
 use crate::snapshot::Fingerprints;
 
@@ -255,7 +255,7 @@ fn is_as_it_should_be(context: &BuildContext, path: &RootfsPath, metadata: &Meta
         return Ok(true);
     }
     let directory = context.rootfs().open_dir(path).map_err(CopyError::Read)?;
-    let below = |dir: &Dir, at: &RootfsPath, hits: &Hits| all_below(context, metadata.mount, (dir, at, hits));
+    let below = |dir: &Dir, at: &RootfsPath, hits: &Hits| all_below(context, metadata.mount, (dir, at, hits), 1);
     Ok(below(&directory, path, &hits).map_err(CopyError::Read)?)
 }
 
@@ -263,7 +263,9 @@ fn all_below(
     context: &BuildContext,
     mount: u64,
     (directory, at, hits): (&Dir, &RootfsPath, &Hits),
+    depth: usize,
 ) -> Result<bool, RootfsError> {
+    check_depth(depth, at)?;
     let names = directory.names();
     for name in names.map_err(|source| RootfsError::new("list", at, source))? {
         let path = at.join(&name);
@@ -287,7 +289,7 @@ fn all_below(
         if metadata.is_dir() {
             let below = directory.open_dir(&name).map_err(failed("open directory"))?;
             let hits = judgement.map(|judgement| judgement.hits).unwrap_or_default();
-            if !all_below(context, mount, (&below, &path, &hits))? {
+            if !all_below(context, mount, (&below, &path, &hits), depth + 1)? {
                 return Ok(false);
             }
         }
