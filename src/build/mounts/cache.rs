@@ -24,12 +24,21 @@ const DEFAULT: Ownership = Ownership {
     mode: 0o755,
 };
 
+/// What of a cache is mounted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum CachePart {
+    /// All of it.
+    Whole,
+    /// What the mount names as its source.
+    Source,
+}
+
 impl Prepared {
     /// Takes every cache that the step mounts, each once and in the order of their keys: two steps that lock
     /// several of the same can then not wait for each other.
     pub(super) fn hold_caches(&mut self, step: &RunStep, session: &Session) -> Result<(), BuildError> {
         let mut wanted: BTreeMap<String, (CacheUse, &CacheMount, Option<Seen>)> = BTreeMap::new();
-        for mount in &step.mounts {
+        for (index, mount) in step.mounts.iter().enumerate() {
             let MountKind::Cache(cache) = &mount.kind else {
                 continue;
             };
@@ -40,6 +49,12 @@ impl Prepared {
                 Sharing::Locked => CacheUse::Locked,
             };
             let key = key(cache, base.as_ref(), session)?;
+            let part = match base {
+                // What is taken from another tree has its place in the key, and is the whole directory.
+                Some(_) => CachePart::Whole,
+                None => CachePart::Source,
+            };
+            self.cache_of_mount.insert(index, (key.clone(), part));
             let entry = wanted.entry(key).or_insert((how, cache, base));
             entry.0 = entry.0.max(how);
         }
@@ -56,15 +71,15 @@ impl Prepared {
         Ok(())
     }
 
-    /// The directory of a cache that is held.
-    pub(super) fn cached(&mut self, cache: &CacheMount, session: &Session) -> Result<MountSource, BuildError> {
-        let base = self.base_of(cache, session)?;
-        let key = key(cache, base.as_ref(), session)?;
-        let held = self.caches.get(&key).expect("every cache of the step is held");
-        // What is taken from another tree has its place in the key, and is the whole directory.
-        let path = match &base {
-            Some(_) => ".".to_owned(),
-            None => inside(held.root(), cache)?,
+    /// The directory of a cache that is held for the step's mount with this index.
+    ///
+    /// What its first content would be is not looked up again: it may have changed while the step waited.
+    pub(super) fn cached(&self, index: usize, cache: &CacheMount) -> Result<MountSource, BuildError> {
+        let (key, part) = self.cache_of_mount.get(&index).expect("hold_caches saw every mount");
+        let held = self.caches.get(key).expect("every cache of the step is held");
+        let path = match part {
+            CachePart::Whole => ".".to_owned(),
+            CachePart::Source => inside(held.root(), cache)?,
         };
         Ok(MountSource::Tree {
             place: SourcePlace {

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use agent::Agent;
+use cache::CachePart;
 pub use error::MountError;
 
 pub(crate) use bind::Views;
@@ -70,6 +71,8 @@ pub(crate) struct Prepared {
     /// In `/dev`.
     pub(crate) devices: Vec<DeviceNode>,
     caches: BTreeMap<String, CacheMount>,
+    /// Key and part of the cache that is mounted, by the index of the mount.
+    cache_of_mount: BTreeMap<usize, (String, CachePart)>,
     agents: Vec<Agent>,
     /// Trees that are read; alive until the step has ended.
     trees: Vec<Arc<Rootfs>>,
@@ -82,8 +85,8 @@ impl Prepared {
     pub(crate) fn of(step: &RunStep, session: &Session) -> Result<Self, BuildError> {
         let mut prepared = Self::default();
         prepared.hold_caches(step, session)?;
-        for mount in &step.mounts {
-            prepared.add(mount, session)?;
+        for (index, mount) in step.mounts.iter().enumerate() {
+            prepared.add(index, mount, session)?;
         }
         prepared.add_devices(&step.sandbox.devices, session)?;
         Ok(prepared)
@@ -96,7 +99,7 @@ impl Prepared {
         }
     }
 
-    fn add(&mut self, mount: &plan::Mount, session: &Session) -> Result<(), BuildError> {
+    fn add(&mut self, index: usize, mount: &plan::Mount, session: &Session) -> Result<(), BuildError> {
         let (source, read_only) = match &mount.kind {
             MountKind::Bind { from, source } => {
                 let source = match mount.read_only {
@@ -105,7 +108,7 @@ impl Prepared {
                 };
                 (source, mount.read_only)
             }
-            MountKind::Cache(cache) => (self.cached(cache, session)?, mount.read_only),
+            MountKind::Cache(cache) => (self.cached(index, cache)?, mount.read_only),
             MountKind::Tmpfs { size } => (MountSource::Tmpfs { size: *size }, mount.read_only),
             MountKind::Secret(secret) => match self.secret(secret, session)? {
                 Some(source) => (source, true),
