@@ -1,6 +1,6 @@
 //! Where a source goes: into a directory, or to a path of its own.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
@@ -12,7 +12,7 @@ use super::{Archives, Copied, CopyError, CopyRequest, Extraction, InlineFile, Mo
 use crate::cancel::Cancel;
 use crate::context::pattern::Pattern;
 use crate::context::{IgnoreFile, RuleName};
-use crate::rootfs::{Kind, Missing, NewDir, Obstacle, Place, Resolved, Rootfs, RootfsError, RootfsPath};
+use crate::rootfs::{Kind, Missing, NewDir, Obstacle, Place, Resolved, Rootfs, RootfsError, RootfsPath, Timestamp};
 use crate::snapshot::Fingerprints;
 
 /// The destination as written.
@@ -42,9 +42,12 @@ pub(super) struct Copier<'a> {
     request: &'a CopyRequest<'a>,
     destination: Destination,
     writer: Writer<'a>,
-    /// Directories made on the way, which got no metadata from a source.
-    created: BTreeSet<RootfsPath>,
+    dated: Dated,
 }
+
+/// Directories whose time is set at the end, because every entry that is made in them moves it: the time of the source
+/// that was merged into them last, or `None` if they were only made on the way.
+pub(super) type Dated = BTreeMap<RootfsPath, Option<Timestamp>>;
 
 impl<'a> Copier<'a> {
     pub(super) fn new(
@@ -70,7 +73,7 @@ impl<'a> Copier<'a> {
             request,
             destination: Destination::parse(request.destination)?,
             writer: Writer::new(rootfs, policy, fingerprints, cancel, warn),
-            created: BTreeSet::new(),
+            dated: Dated::new(),
         })
     }
 
@@ -139,25 +142,25 @@ impl<'a> Copier<'a> {
 
     /// Ends the instruction.
     pub(super) fn finish(self) -> Result<Copied, CopyError> {
-        if let Some(mtime) = self.request.created_mtime {
-            // Every entry that was made in them moved it.
-            for path in &self.created {
-                let dir = self.writer.rootfs.open_dir(path).map_err(CopyError::Write)?;
-                dir.set_own_mtime(mtime)
-                    .map_err(|source| CopyError::write("set the time of", path, source))?;
-            }
+        for (path, merged) in &self.dated {
+            let Some(mtime) = merged.or(self.request.created_mtime) else {
+                continue;
+            };
+            let dir = self.writer.rootfs.open_dir(path).map_err(CopyError::Write)?;
+            dir.set_own_mtime(mtime)
+                .map_err(|source| CopyError::write("set the time of", path, source))?;
         }
         Ok(self.writer.copied.sorted())
     }
 
-    /// Goes on with an instruction that has made these directories already.
-    pub(super) fn having_made(self, created: BTreeSet<RootfsPath>) -> Self {
-        Self { created, ..self }
+    /// Goes on with an instruction that has these directories to set the time of.
+    pub(super) fn going_on(self, dated: Dated) -> Self {
+        Self { dated, ..self }
     }
 
-    /// As [`Self::finish`], for an instruction that goes on: with the directories that have no time of their own yet.
-    pub(super) fn finish_apart(self) -> (Copied, BTreeSet<RootfsPath>) {
-        (self.writer.copied.sorted(), self.created)
+    /// As [`Self::finish`], for an instruction that goes on: with the directories whose time is still to be set.
+    pub(super) fn finish_apart(self) -> (Copied, Dated) {
+        (self.writer.copied.sorted(), self.dated)
     }
 
     fn copy_found(&mut self, found: Found, only: Option<&Pattern>) -> Result<Matched, CopyError> {
@@ -202,7 +205,7 @@ impl<'a> Copier<'a> {
             exclude: self.request.exclude,
             only,
         };
-        self.created.remove(&resolved.path);
+        self.dated.insert(resolved.path.clone(), Some(from.metadata.mtime));
         let before = self.writer.copied.written.len();
         let name = from.path.display_absolute();
         let target = (resolved.dir, resolved.path);
@@ -295,7 +298,7 @@ impl<'a> Copier<'a> {
 
     fn note_created(&mut self, created: &[RootfsPath]) {
         self.writer.copied.written.extend_from_slice(created);
-        self.created.extend(created.iter().cloned());
+        self.dated.extend(created.iter().map(|path| (path.clone(), None)));
     }
 
     /// Tells the destination that is a file from one that has a file on its way.

@@ -1,10 +1,9 @@
 //! `--link`: a copy that is made apart and then laid upon the rootfs, as a layer is.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::vec::IntoIter;
 
-use super::destination::Copier;
+use super::destination::{Copier, Dated};
 use super::{Copied, CopyError, CopyRequest};
 use crate::cancel::Cancel;
 use crate::rootfs::{Dir, Metadata, Rootfs, RootfsPath, Timestamp};
@@ -17,9 +16,9 @@ use crate::snapshot::Fingerprints;
 #[derive(Debug)]
 pub struct LinkedCopy<'a> {
     apart: &'a Rootfs,
-    /// Directories that were made on the way, which got no metadata from a source.
-    made: BTreeSet<RootfsPath>,
-    /// Their time, if the requests have one.
+    /// Directories whose time is set when all is copied.
+    dated: Dated,
+    /// The time of those that were made on the way, if the requests have one.
     made_at: Option<Timestamp>,
 }
 
@@ -29,7 +28,7 @@ impl<'a> LinkedCopy<'a> {
     pub const fn new(apart: &'a Rootfs) -> Self {
         Self {
             apart,
-            made: BTreeSet::new(),
+            dated: Dated::new(),
             made_at: None,
         }
     }
@@ -46,12 +45,12 @@ impl<'a> LinkedCopy<'a> {
         cancel: &Cancel,
         warn: &dyn Fn(&str),
     ) -> Result<Copied, CopyError> {
-        let made = std::mem::take(&mut self.made);
-        let mut copier = Copier::new(request, self.apart, fingerprints, cancel, warn)?.having_made(made);
+        let dated = std::mem::take(&mut self.dated);
+        let mut copier = Copier::new(request, self.apart, fingerprints, cancel, warn)?.going_on(dated);
         copier.copy_all()?;
-        let (mut copied, made) = copier.finish_apart();
+        let (mut copied, dated) = copier.finish_apart();
         copied.written.retain(|path| !path.is_root());
-        self.made = made;
+        self.dated = dated;
         self.made_at = self.made_at.or(request.created_mtime);
         Ok(copied)
     }
@@ -65,8 +64,8 @@ impl<'a> LinkedCopy<'a> {
     /// [`CopyError`]; then `rootfs` holds part of the copy.
     pub fn lay_upon(self, rootfs: &Rootfs, fingerprints: &mut Fingerprints, cancel: &Cancel) -> Result<(), CopyError> {
         // Directories come before what is in them.
-        for path in self.made.iter().rev() {
-            self.settle_time(path)?;
+        for (path, merged) in self.dated.iter().rev() {
+            self.settle_time(path, *merged)?;
         }
         let merge = Merge {
             fingerprints,
@@ -76,7 +75,7 @@ impl<'a> LinkedCopy<'a> {
         merge.run(self.apart, rootfs)
     }
 
-    fn settle_time(&self, path: &RootfsPath) -> Result<(), CopyError> {
+    fn settle_time(&self, path: &RootfsPath, merged: Option<Timestamp>) -> Result<(), CopyError> {
         let dir = self.apart.open_dir(path).map_err(CopyError::Write)?;
         let newest = || {
             let mut newest = Timestamp::from_seconds(0);
@@ -85,7 +84,7 @@ impl<'a> LinkedCopy<'a> {
             }
             Ok(newest)
         };
-        let time = self.made_at.map_or_else(newest, Ok);
+        let time = merged.or(self.made_at).map_or_else(newest, Ok);
         time.and_then(|time| dir.set_own_mtime(time))
             .map_err(|source: io::Error| CopyError::write("set the time of", path, source))
     }

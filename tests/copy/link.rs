@@ -207,3 +207,30 @@ fn several_copies_are_laid_upon_the_rootfs_together() {
     let time = |path: &str| bench.meta(path).mtime();
     assert_eq!((time("x"), time("x/y"), time("x/d"), time("x/z")), (30, 20, 30, 20));
 }
+
+/// What a later source makes in a directory must not leave the time of the build on it.
+#[test]
+fn a_directory_that_was_merged_keeps_its_time_when_more_is_put_into_it() {
+    let bench = Bench::new("f=1 g=2 d/h=3", "");
+    for (path, time) in [("f", 10), ("g", 20), ("d", 30)] {
+        touch(&bench.in_source(path), time);
+    }
+    let copy = bench.copy(&["d", "f"], "/one/");
+    copy.link(&mut Fingerprints::default()).unwrap();
+    bench.copy(&["d", "f"], "/two/").run().unwrap();
+    let apart = bench.temp.path().join("apart");
+    fs::create_dir(&apart).unwrap();
+    let (apart, cancel) = (Rootfs::open(&apart).unwrap(), Cancel::default());
+    let mut fingerprints = Fingerprints::default();
+    let mut linked = LinkedCopy::new(&apart);
+    for path in ["d", "g"] {
+        let copy = bench.copy(&[path], "/three/");
+        let copied = copy.execute(|request, _, warn| linked.copy(request, &mut fingerprints, &cancel, warn));
+        copied.unwrap();
+    }
+    let rootfs = Rootfs::open(&bench.rootfs()).unwrap();
+    linked.lay_upon(&rootfs, &mut fingerprints, &cancel).unwrap();
+    for path in ["one", "two", "three"] {
+        assert_eq!(bench.meta(path).mtime(), 30, "{path}");
+    }
+}
