@@ -150,6 +150,7 @@ fn root_l337_a_checksum_is_the_commit_or_its_beginning() {
     for (flags, rest, content) in [
         (format!("--checksum={main}"), String::new(), "main"),
         (format!("--checksum={}", &main[..8]), "#main".to_owned(), "main"),
+        (format!("--checksum={}", &main[..8]), String::new(), "main"),
         (format!("--checksum={first}"), "#v1".to_owned(), "first"),
         (String::new(), format!("?ref=dev&checksum={}", &dev[..7]), "dev"),
         (String::new(), format!("?commit={first}"), "first"),

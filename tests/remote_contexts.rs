@@ -112,6 +112,38 @@ fn root_l352_l360_a_repository_is_a_context() {
 }
 
 #[test]
+fn root_l360_a_repository_with_its_past_may_be_wanted_outside_its_branches() {
+    let (site, git) = (Site::new(), Git::start());
+    let repository = git.repository("r.git");
+    repository.write("Dockerfile", "FROM scratch\nCOPY . /d/\n");
+    repository.write("file", "main");
+    repository.commit("main");
+    repository.git(&["checkout", "--quiet", "--detach"]);
+    repository.write("file", "merged");
+    let merged = repository.commit("merged");
+    repository.git(&["push", "--quiet", "origin", "HEAD:refs/pull/7/merge"]);
+    for wanted in ["refs/pull/7/merge".to_owned(), format!("refs/pull/7/merge#{merged}")] {
+        let context = format!("git://{}/r.git#{wanted}", git.http());
+        let lines = site.lines(site.rbuild(&context).env("GIT_PULL_METHOD", "http").run());
+        assert_lines(
+            &lines,
+            &[
+                "/d/file file 0644 0:0 \"merged\"",
+                &format!("/d/.git/HEAD file 0644 0:0 \"{merged}\\n\""),
+            ],
+        );
+        assert!(
+            !lines.iter().any(|line| line.starts_with("/d/.git/shallow ")),
+            "{lines:#?}"
+        );
+    }
+    git.grow_old();
+    let add = format!("http://{}/r.git#refs/pull/7/merge", git.http());
+    let lines = site.lines(site.rbuild(&add).run());
+    assert_lines(&lines, &["/d/file file 0644 0:0 \"merged\""]);
+}
+
+#[test]
 fn root_l352_l360_what_a_server_has_is_a_context_or_the_dockerfile() {
     let site = Site::new();
     let server = Scripted::start(|_, path| match path {

@@ -149,6 +149,11 @@ impl GitSource {
         redact::address(&self.remote).into_owned()
     }
 
+    /// The checksum, if it says which object to ask for; its beginning only says what to expect.
+    pub(super) fn whole_checksum(&self) -> Option<&str> {
+        self.checksum.as_deref().filter(|checksum| is_commit(checksum))
+    }
+
     /// The same source with what the flags of ADD say.
     ///
     /// # Errors

@@ -147,7 +147,7 @@ impl Job<'_> {
     fn fetch(&self, repository: &gix::Repository, source: &GitSource) -> Result<Arrived, GitError> {
         let wanted = match (&source.checksum, source.fetch_by_commit) {
             (Some(commit), true) => Wanted::of(Some(commit)),
-            _ => Wanted::of(source.reference.as_deref().or(source.checksum.as_deref())),
+            _ => Wanted::of(source.reference.as_deref().or(source.whole_checksum())),
         };
         let (object, name) = match &wanted {
             Wanted::Commit(id) => (*id, None),
@@ -160,7 +160,7 @@ impl Job<'_> {
             }
         };
         match source.history {
-            Past::All => self.receive(repository, source, &EVERYTHING, &Shallow::NoChange)?,
+            Past::All => self.receive_everything(repository, source, object, name.as_deref())?,
             Past::Commits(number) => {
                 let spec = object.to_string();
                 let received = self.receive(repository, source, &[spec.as_str()], &Shallow::DepthAtRemote(number));
@@ -168,7 +168,7 @@ impl Job<'_> {
                     Ok(()) => {}
                     Err(error @ GitError::Web(_)) => return Err(error),
                     // Some servers hand out nothing but whole branches, some know no shallow repositories.
-                    Err(_) => self.receive(repository, source, &EVERYTHING, &Shallow::NoChange)?,
+                    Err(_) => self.receive_everything(repository, source, object, name.as_deref())?,
                 }
             }
         }
@@ -177,6 +177,28 @@ impl Job<'_> {
             false => Err(GitError::NoReference {
                 reference: object.to_string(),
             }),
+        }
+    }
+
+    /// Branches and tags, and `object` wherever it is. It is asked for by itself only when it did not come along: some
+    /// servers refuse whoever does that.
+    fn receive_everything(
+        &self,
+        repository: &gix::Repository,
+        source: &GitSource,
+        object: ObjectId,
+        name: Option<&str>,
+    ) -> Result<(), GitError> {
+        let specs: Vec<&str> = EVERYTHING.into_iter().chain(name).collect();
+        self.receive(repository, source, &specs, &Shallow::NoChange)?;
+        if repository.has_object(object) {
+            return Ok(());
+        }
+        let spec = object.to_string();
+        match self.receive(repository, source, &[spec.as_str()], &Shallow::NoChange) {
+            Err(error @ GitError::Web(_)) => Err(error),
+            // That it is not there is what there is to say then.
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
