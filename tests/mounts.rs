@@ -405,6 +405,58 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
+/// A link in a mount leads a mount point back into the rootfs, where it would stay.
+#[test]
+fn root_mount_points_below_a_mount_are_not_made_in_the_image() {
+    let sandbox = sandbox();
+    sandbox.directory("context/tree");
+    std::os::unix::fs::symlink("/opt/new", sandbox.path("context/tree/sub")).unwrap();
+    let led = "RUN --mount=type=bind,source=tree,target=/m --mount=type=tmpfs,target=/m/sub/x true\n";
+    let _failed = build(&sandbox, led)
+        .run()
+        .failure_with(&["make mount point /m/sub/x", "image's own files"]);
+    let _built = build(&sandbox, &format!("RUN mkdir -p /opt/new/x\n{led}"))
+        .run()
+        .success();
+}
+
+/// The machine's `/run` is the test's own.
+#[test]
+fn root_l234_devices_bring_sorted_mounts_and_no_nodes_into_the_image() {
+    let sandbox = sandbox();
+    sandbox.write(
+        "cdi/x.json",
+        r#"{"cdiVersion": "0.6.0", "kind": "x.com/dev",
+        "containerEdits": {"mounts": [
+            {"hostPath": "/usr", "containerPath": "/opt/bin"},
+            {"hostPath": "/usr", "containerPath": "/opt", "options": ["ro"]}]},
+        "devices": [
+            {"name": "a", "containerEdits": {"deviceNodes": [{"path": "/dev/xa", "hostPath": "/dev/null"}]}},
+            {"name": "b"}]}"#,
+    );
+    sandbox.write(
+        "cdi/y.json",
+        r#"{"cdiVersion": "0.6.0", "kind": "y.com/dev",
+        "devices": [{"name": "a", "containerEdits": {"deviceNodes": [{"path": "/opt/x", "hostPath": "/dev/null"}]}}]}"#,
+    );
+    let mount = "mount -t tmpfs none /run && mkdir /run/cdi && cp cdi/* /run/cdi && exec \"$@\"";
+    let launcher = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "/bin/sh",
+        "-c",
+        mount,
+        "sh",
+    ];
+    let device = |step: &str| build(&sandbox, step).arg("--allow=device").through(&launcher).run();
+    let outside = device("RUN --device=y.com/dev=a true\n");
+    let _failed = outside.failure_with(&["\"/opt/x\" does not lie below /dev"]);
+    let twice = "RUN --device=x.com/dev=* test -c /dev/xa && test \"$(grep -c ' /opt ' /proc/mounts)\" = 1 && test -d /opt/bin/bin\n";
+    let _built = device(twice).success();
+}
+
 /// A mount may lie on `/proc` and `/dev`, which mounts are made with.
 #[test]
 fn root_mounts_upon_proc_and_dev_bend_no_other_mount() {

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +69,7 @@ pub enum MountSource {
 }
 
 /// A file or directory of the machine.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SourcePlace {
     /// Path on the host of the tree it belongs to.
     pub root: OsString,
@@ -200,16 +201,18 @@ impl Tools {
 }
 
 fn make_point(root: BorrowedFd<'_>, mount: &Mount) -> Result<(), CallError> {
-    match Stubs::create(root, &[mount.point()]) {
-        Ok(stubs) => {
-            stubs.keep();
-            Ok(())
-        }
-        Err(error) => {
-            let errno = super::enter::errno(error.source);
-            Err(errno).call(|| format!("make mount point {}", mount.target.display()))
-        }
-    }
+    Stubs::make_in_mounts(root, mount.point())
+        .map_err(|error| super::enter::errno(error.source))
+        .map_err(|errno| {
+            let target = mount.target.display();
+            let call = match errno {
+                Errno::XDEV => format!(
+                    "make mount point {target}: a symbolic link in another mount leads it into the image's own files"
+                ),
+                _ => format!("make mount point {target}"),
+            };
+            CallError { call, errno }
+        })
 }
 
 fn flags(mount: &Mount) -> MountFlags {

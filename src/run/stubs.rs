@@ -42,6 +42,15 @@ pub struct StubError {
 pub struct Stubs {
     /// In the order of their making: parents before children.
     made: Vec<Stub>,
+    scope: Scope,
+}
+
+/// Where mount points may be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scope {
+    Anywhere,
+    /// Only in what is mounted below the root.
+    InMounts,
 }
 
 #[derive(Debug)]
@@ -69,7 +78,22 @@ impl Stubs {
     /// # Errors
     /// [`StubError`]; nothing made so far remains.
     pub fn create(root: BorrowedFd<'_>, points: &[MountPoint<'_>]) -> Result<Self, StubError> {
-        let mut stubs = Self { made: Vec::new() };
+        Self::create_within(Scope::Anywhere, root, points)
+    }
+
+    /// Makes what `point` lacks and leaves it there: it lies below another mount. When a link leads it back into
+    /// the root's own files, nothing is made and the error is `EXDEV`.
+    pub(super) fn make_in_mounts(root: BorrowedFd<'_>, point: MountPoint<'_>) -> Result<(), StubError> {
+        let mut stubs = Self::create_within(Scope::InMounts, root, &[point])?;
+        stubs.made.clear();
+        Ok(())
+    }
+
+    fn create_within(scope: Scope, root: BorrowedFd<'_>, points: &[MountPoint<'_>]) -> Result<Self, StubError> {
+        let mut stubs = Self {
+            made: Vec::new(),
+            scope,
+        };
         for point in points {
             let (path, kind) = match *point {
                 MountPoint::Directory(path) => (path, Kind::Directory),
@@ -91,11 +115,6 @@ impl Stubs {
     /// [`StubError`] for the first that cannot be removed; the others are tried nevertheless.
     pub fn remove(mut self) -> Result<(), StubError> {
         self.remove_all()
-    }
-
-    /// Leaves what was made where it is.
-    pub(super) fn keep(mut self) {
-        self.made.clear();
     }
 
     fn ensure(&mut self, root: BorrowedFd<'_>, path: &Path, kind: Kind) -> rustix::io::Result<()> {
@@ -134,6 +153,9 @@ impl Stubs {
                 // It exists and is no link.
                 Err(Errno::INVAL) => {}
                 Err(Errno::NOENT) => {
+                    if self.scope == Scope::InMounts && is_in_mount_of(root, &walked)? {
+                        return Err(Errno::XDEV);
+                    }
                     let kind = if pending.is_empty() { kind } else { Kind::Directory };
                     let stub = Stub {
                         parent,
@@ -217,18 +239,31 @@ impl Stub {
 
 /// Opens `path`, every link and `..` of it taken relative to `root`.
 fn resolve_in_root(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    resolve_with(root, path, flags, ResolveFlags::empty())
+}
+
+fn resolve_with(root: BorrowedFd<'_>, path: &Path, flags: OFlags, more: ResolveFlags) -> rustix::io::Result<OwnedFd> {
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
     } else {
         path
     };
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
     loop {
         match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             // A rename somewhere on the machine raced with the walk.
             Err(Errno::AGAIN | Errno::INTR) => {}
             opened => return opened,
         }
+    }
+}
+
+/// Whether `path`, which has no links, is reached from `root` without entering another mount.
+fn is_in_mount_of(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<bool> {
+    match resolve_with(root, path, OFlags::PATH, ResolveFlags::NO_XDEV) {
+        Ok(_) => Ok(true),
+        Err(Errno::XDEV) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 

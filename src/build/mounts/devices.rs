@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -115,6 +115,9 @@ impl Prepared {
                 }
             }
         }
+        // What lies above another mount comes first; the step's own mounts are in that order already.
+        self.mounts
+            .sort_by_key(|mount| Path::new(&mount.target).components().count());
         Ok(())
     }
 
@@ -124,6 +127,12 @@ impl Prepared {
             self.device_env.push((name.into(), value.into()));
         }
         for node in &edits.device_nodes {
+            if !is_below_dev(Path::new(&node.path)) {
+                return Err(MountError::DeviceOutsideDev {
+                    name: name.to_owned(),
+                    node: node.path.clone(),
+                });
+            }
             let made = node.resolve().map_err(|source| MountError::DeviceNode {
                 name: name.to_owned(),
                 node: node.path.clone(),
@@ -139,10 +148,31 @@ impl Prepared {
                 path: mount.host_path.display().to_string(),
                 source,
             })?;
-            self.mounts.push(mount.bind(metadata.is_dir()));
+            let bind = mount.bind(metadata.is_dir());
+            if !self.mounts.iter().any(|other| is_same_bind(other, &bind)) {
+                self.mounts.push(bind);
+            }
         }
         Ok(())
     }
+}
+
+/// Elsewhere a node would be made in the image, and stay there.
+fn is_below_dev(path: &Path) -> bool {
+    let plain = path
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    plain && path != Path::new("/dev") && path.starts_with("/dev")
+}
+
+/// Two devices of a kind share what the kind brings along.
+fn is_same_bind(one: &Mount, other: &Mount) -> bool {
+    let place = |mount: &Mount| match &mount.source {
+        MountSource::Tree { place, .. } => Some(place.clone()),
+        MountSource::Overlay { .. } | MountSource::Tmpfs { .. } | MountSource::Secret { .. } => None,
+    };
+    let same = one.target == other.target && one.read_only == other.read_only;
+    same && place(one).is_some() && place(one) == place(other)
 }
 
 impl Found<'_> {

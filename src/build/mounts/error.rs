@@ -86,6 +86,14 @@ pub enum MountError {
         #[source]
         source: io::Error,
     },
+    /// A device node would be made in the image.
+    #[error("device {name:?}: its node {node:?} does not lie below /dev")]
+    DeviceOutsideDev {
+        /// As asked for.
+        name: String,
+        /// Path of the node.
+        node: String,
+    },
     /// A directory or file for the mount cannot be made.
     #[error("prepare a mount of {path:?}")]
     Prepare {
@@ -115,6 +123,7 @@ impl MountError {
             Self::DeviceNotGranted { .. } => Some(Entitlement::Device.remedy().to_owned()),
             Self::DeviceSpec { .. }
             | Self::DeviceNode { .. }
+            | Self::DeviceOutsideDev { .. }
             | Self::Agent { .. }
             | Self::CacheOfFile { .. }
             | Self::Prepare { .. } => None,
