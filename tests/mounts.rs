@@ -471,6 +471,7 @@ RUN ln -s proc /p
 RUN --mount=type=bind,from=evil,target=/proc --mount=type=bind,source=sub,target=/sub ! touch /sub/new 2> /dev/null && test "$(cat /sub/a)" = A
 RUN --mount=type=bind,from=evil,target=/p --mount=type=bind,source=sub,target=/sub ! touch /sub/new 2> /dev/null && touch /dev/shm/new
 RUN --mount=type=tmpfs,target=/proc test -z "$(ls /proc)" && touch /proc/x
+RUN --mount=type=tmpfs,target=/dev test -z "$(ls -A /dev)" && test -z "$(cat)" && touch /dev/x
 "#;
     let with_secret = |steps: &str| build(&sandbox, steps).arg("--secret=id=token,src=token").run();
     let _built = with_secret(steps).success();

@@ -1,11 +1,11 @@
 //! Starts the command of a RUN: looks it up, becomes its user, executes it.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::thread;
 
 use rustix::fs::Access;
@@ -22,18 +22,25 @@ use crate::sys::{CallError, Context as _, credentials};
 /// Where programs are looked up when the environment has no PATH; the default of the image config too.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Starts `command` as a child of this process, in a process group of its own.
+/// What a command reads: nothing. To be opened before the step's own mounts, which may cover `/dev`, are in their
+/// places.
+pub(super) fn open_input() -> Result<File, CallError> {
+    let path = "/dev/null";
+    File::open(path).map_err(errno).call(|| format!("open {path}"))
+}
+
+/// Starts `command` as a child of this process, in a process group of its own, with `input` as its standard input.
 ///
 /// User and capabilities belong to a thread in Linux, and a child inherits those of the thread that starts
 /// it. So one thread gives them up, starts the command and ends, while the rest of `init` keeps its own:
 /// no code has to run between fork and exec.
-pub(super) fn start(command: &Command) -> Result<Pid, Report> {
+pub(super) fn start(command: &Command, input: File) -> Result<Pid, Report> {
     thread::scope(|scope| {
         let starter = thread::Builder::new()
             .name("start".to_owned())
             .spawn_scoped(scope, || {
                 become_user_of(command)?;
-                execute(command)
+                execute(command, input)
             })
             .map_err(errno)
             .call(|| "start thread".to_owned())?;
@@ -80,7 +87,7 @@ fn become_user_of(command: &Command) -> Result<(), CallError> {
     credentials::become_user(command.uid, command.gid, &command.groups)
 }
 
-fn execute(command: &Command) -> Result<Pid, Report> {
+fn execute(command: &Command, input: File) -> Result<Pid, Report> {
     let (name, arguments) = command
         .argv
         .split_first()
@@ -99,7 +106,7 @@ fn execute(command: &Command) -> Result<Pid, Report> {
         .args(arguments)
         .env_clear()
         .envs(env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
+        .stdin(input)
         .process_group(0)
         .spawn()
         .map_err(|error| exec_failed(&program, error))?;

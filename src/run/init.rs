@@ -4,6 +4,7 @@
 //! own included, and the private mounts vanish with the last of them.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -43,7 +44,7 @@ fn carry_out(builder: &UnixStream) -> Result<Report, Report> {
     let request: Request = wire::receive(builder)
         .map_err(errno)
         .call(|| "read the request".to_owned())?;
-    isolate(&request)?;
+    let input = isolate(&request)?;
     let Some(command) = &request.command else {
         return Ok(Report::Ready);
     };
@@ -51,12 +52,13 @@ fn carry_out(builder: &UnixStream) -> Result<Report, Report> {
         errno: error.errno.raw_os_error(),
     })?;
     command::limit(&command.limits)?;
-    let pid = command::start(command)?;
+    let pid = command::start(command, input)?;
     obey(builder, pid)?;
     Ok(reap_until_end_of(pid)?)
 }
 
-fn isolate(request: &Request) -> Result<(), CallError> {
+/// Returns the command's standard input.
+fn isolate(request: &Request) -> Result<File, CallError> {
     namespaces::enter_private_namespaces()?;
     // Out of the terminal's reach: its signals are for the builder, which decides what becomes of them.
     rustix::process::setsid().call(|| "setsid".to_owned())?;
@@ -70,9 +72,10 @@ fn isolate(request: &Request) -> Result<(), CallError> {
     mounts::enter_root(&request.root)?;
     rustix::process::umask(Mode::empty());
     mounts::mount_all(request)?;
+    let input = command::open_input()?;
     attach::attach_all(&request.mounts, sources)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    Ok(())
+    Ok(input)
 }
 
 /// Listens to the builder from now on: a byte asks for an end with grace, silence for ever means that the
