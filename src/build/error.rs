@@ -446,7 +446,7 @@ impl Diagnostic for BuildError {
                 source.hint().into_iter().collect()
             }
             Problem::Upload(error) => error.source.hint().into_iter().collect(),
-            Problem::Run(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Problem::Run(error) => error.hint().into_iter().collect(),
             Problem::Remote(error) => error.hint().into_iter().collect(),
             Problem::Copy(error) => error.hint().into_iter().collect(),
             Problem::User(error) => error.hint().into_iter().collect(),

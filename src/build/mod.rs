@@ -270,10 +270,20 @@ fn choose_isolation(
     }) else {
         return Ok(None);
     };
-    let isolation = crate::run::choose(request.isolation)
-        .map_err(|error| BuildError::new(error).at(&step.excerpt, &stage.label))?;
-    progress.event(Event::Isolation(isolation.name()));
-    Ok(Some(Arc::from(isolation)))
+    let site = crate::run::Site {
+        state_dir: &request.state_dir,
+        force: request.force,
+    };
+    let chosen = crate::run::choose(request.isolation, site)
+        .map_err(|error| {
+            let others = error.others().to_vec();
+            BuildError::new(error).with_details(others).at(&step.excerpt, &stage.label)
+        })?;
+    for refused in &chosen.refused {
+        progress.event(Event::Debug(&refused.to_string()));
+    }
+    progress.event(Event::Isolation(&chosen.summary()));
+    Ok(Some(Arc::from(chosen.isolation)))
 }
 
 fn open_context(input: &Input, plan: &Plan) -> Result<Option<BuildContext>, BuildError> {

@@ -23,7 +23,7 @@ use crate::layer::LayerOptions;
 use crate::plan::{Base, Plan, PlannedStage, Product, StageId, Step};
 use crate::progress::{Event, Progress};
 use crate::rootfs::Rootfs;
-use crate::run::Isolation;
+use crate::run::{Company, Isolation};
 use crate::snapshot::SnapshotOptions;
 use crate::store::Blobs;
 
@@ -93,9 +93,16 @@ impl Session {
         self.prefetch()?;
         let needs = |stage: &PlannedStage| (stage.id, stage.dependencies().into_iter().collect());
         let needs = self.plan.stages.iter().map(needs).collect();
-        schedule::run(needs, schedule::workers(), &self.cancel, |id| self.build(id))?;
+        schedule::run(needs, self.workers(), &self.cancel, |id| self.build(id))?;
         let lineage = |product: &Product| self.stage(product.stage).read().lineage.clone();
         Ok(self.plan.products.iter().map(lineage).collect())
+    }
+
+    fn workers(&self) -> usize {
+        match self.isolation.as_ref().map(|isolation| isolation.abilities().company) {
+            Some(Company::Alone) => 1,
+            Some(Company::Several) | None => schedule::workers(),
+        }
     }
 
     /// Starts the downloads that are certain to be wanted, in the order in which they will be.

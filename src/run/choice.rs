@@ -1,5 +1,8 @@
 //! Which isolation a build uses.
 
+use std::error::Error;
+use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use super::{Isolation, Namespaces, RunError};
@@ -32,29 +35,122 @@ impl FromStr for IsolationChoice {
     }
 }
 
-/// What makes namespaces available.
-const NAMESPACES_REMEDY: &str = "run rbuild as root on the host or in a VM, or in a container with CAP_SYS_ADMIN that may mount (docker run --privileged)";
+/// What a choice depends on besides the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// The directory below which every rootfs is made.
+    pub state_dir: &'a Path,
+    /// Whether the user has accepted that the container's own files are moved aside.
+    pub force: bool,
+}
+
+/// The isolation of a build.
+#[derive(Debug)]
+pub struct Chosen {
+    /// It works here.
+    pub isolation: Box<dyn Isolation>,
+    /// The stronger ones, the strongest first.
+    pub refused: Vec<Refused>,
+}
+
+/// An isolation that does not work here.
+#[derive(Debug)]
+pub struct Refused {
+    /// Its name.
+    pub isolation: &'static str,
+    /// The name with what matters to people besides.
+    pub description: &'static str,
+    /// What would make it work.
+    pub remedy: String,
+    /// The first thing that was refused.
+    pub error: RunError,
+}
+
+impl fmt::Display for Refused {
+    /// Cause and remedy, on one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} refused: {} ({})", self.description, innermost(&self.error), self.remedy)
+    }
+}
+
+/// What was refused and what the kernel said; what is above says only that it happened on the way here.
+fn innermost(error: &RunError) -> String {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next: Option<&dyn Error> = Some(error);
+    while let Some(error) = next {
+        causes.push(error.to_string());
+        next = error.source();
+    }
+    let from = causes.len().saturating_sub(2);
+    causes[from..].join(": ")
+}
+
+impl Chosen {
+    /// Which, and why no stronger one, in one line. Two kinds of one name are one to whoever reads this: if the
+    /// weaker works, nothing is missed, and if neither does, the weaker's cause is the one that can be mended.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut summary = self.isolation.description().to_owned();
+        for (index, refused) in self.refused.iter().enumerate() {
+            let has_weaker_kind = self.refused[index + 1..]
+                .iter()
+                .any(|weaker| weaker.isolation == refused.isolation);
+            if !has_weaker_kind && refused.isolation != self.isolation.name() {
+                summary.push_str(&format!("; {refused}"));
+            }
+        }
+        summary
+    }
+}
 
 /// Finds the isolation to use by trying, in a child, everything it will have to do.
 ///
 /// # Errors
 /// [`RunError::Unavailable`], with the first thing that was refused and what would help.
-pub fn choose(choice: IsolationChoice) -> Result<Box<dyn Isolation>, RunError> {
-    match choice {
-        IsolationChoice::Auto | IsolationChoice::Namespaces => Ok(Box::new(probed(Namespaces::default())?)),
-        IsolationChoice::Chroot => Err(RunError::NotImplemented("chroot")),
-        IsolationChoice::InPlace => Err(RunError::NotImplemented("in-place")),
-    }
+pub fn choose(choice: IsolationChoice, site: Site<'_>) -> Result<Chosen, RunError> {
+    first_that_works(candidates(choice, site)?)
 }
 
-fn probed(namespaces: Namespaces) -> Result<Namespaces, RunError> {
-    match namespaces.probe() {
-        Ok(()) => Ok(namespaces),
-        Err(error) => Err(RunError::Unavailable {
-            isolation: namespaces.name(),
-            remedy: NAMESPACES_REMEDY,
-            source: Box::new(error),
-        }),
+/// What `choice` allows, the strongest first.
+fn candidates(choice: IsolationChoice, _site: Site<'_>) -> Result<Vec<Box<dyn Isolation>>, RunError> {
+    let namespaces = || -> Vec<Box<dyn Isolation>> { vec![Box::new(Namespaces::default())] };
+    Ok(match choice {
+        // In-place comes next, then chroot.
+        IsolationChoice::Auto | IsolationChoice::Namespaces => namespaces(),
+        IsolationChoice::Chroot => return Err(RunError::NotImplemented("chroot")),
+        IsolationChoice::InPlace => return Err(RunError::NotImplemented("in-place")),
+    })
+}
+
+fn first_that_works(candidates: Vec<Box<dyn Isolation>>) -> Result<Chosen, RunError> {
+    let mut refused = Vec::new();
+    for isolation in candidates {
+        match isolation.probe() {
+            Ok(()) => return Ok(Chosen { isolation, refused }),
+            Err(error) => refused.push(Refused {
+                isolation: isolation.name(),
+                description: isolation.description(),
+                remedy: isolation.remedy(&error),
+                error,
+            }),
+        }
+    }
+    Err(none_works(refused))
+}
+
+/// What is easiest to mend is the weakest kind of the strongest isolation.
+fn none_works(mut refused: Vec<Refused>) -> RunError {
+    let name = refused.first().map(|refused| refused.isolation);
+    let Some(index) = refused.iter().rposition(|refused| Some(refused.isolation) == name) else {
+        return RunError::NotImplemented("none");
+    };
+    let first = refused.remove(index);
+    let others = refused.iter().map(ToString::to_string).collect();
+    RunError::Unavailable {
+        isolation: first.isolation,
+        remedy: first.remedy,
+        others,
+        source: Box::new(first.error),
     }
 }
 
@@ -62,11 +158,104 @@ fn probed(namespaces: Namespaces) -> Result<Namespaces, RunError> {
 mod tests {
     use super::*;
 
+    use super::super::{Abilities, Company, Exit, MountWay, Process, Stream};
+    use crate::cancel::Cancel;
+    use crate::sys::CallError;
+
+    /// An isolation that works, or says which call was refused.
+    #[derive(Debug)]
+    struct Fake(&'static str, &'static str, Option<&'static str>);
+
+    impl Isolation for Fake {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn description(&self) -> &'static str {
+            self.1
+        }
+
+        fn abilities(&self) -> Abilities {
+            Abilities {
+                company: Company::Several,
+                mounts: MountWay::Shown,
+            }
+        }
+
+        fn probe(&self) -> Result<(), RunError> {
+            match self.2 {
+                None => Ok(()),
+                Some(call) => Err(RunError::Setup(CallError {
+                    call: call.to_owned(),
+                    errno: rustix::io::Errno::PERM,
+                })),
+            }
+        }
+
+        fn remedy(&self, _refused: &RunError) -> String {
+            format!("mend {}", self.1)
+        }
+
+        fn supports_overlay(&self, _directory: &Path) -> bool {
+            false
+        }
+
+        fn run(
+            &self,
+            _process: &Process<'_>,
+            _output: &(dyn Fn(Stream, &[u8]) + Sync),
+            _cancel: &Cancel,
+        ) -> Result<Exit, RunError> {
+            Err(RunError::NoProgram)
+        }
+    }
+
+    fn chosen(fakes: [Fake; 4]) -> Result<Chosen, RunError> {
+        first_that_works(fakes.into_iter().map(|fake| Box::new(fake) as Box<dyn Isolation>).collect())
+    }
+
+    fn fakes(refused: [Option<&'static str>; 4]) -> [Fake; 4] {
+        let [strongest, user, in_place, chroot] = refused;
+        [
+            Fake("namespaces", "namespaces", strongest),
+            Fake("namespaces", "namespaces (user)", user),
+            Fake("in-place", "in-place", in_place),
+            Fake("chroot", "chroot", chroot),
+        ]
+    }
+
+    #[test]
+    fn one_line_says_which_and_why_not_the_others() {
+        for (refused, summary, count) in [
+            ([None; 4], "namespaces", 0),
+            ([Some("unshare"), None, None, None], "namespaces (user)", 1),
+            (
+                [Some("unshare"), Some("newuser"), None, None],
+                "in-place; namespaces (user) refused: newuser: Operation not permitted (os error 1) (mend namespaces (user))",
+                2,
+            ),
+        ] {
+            let chosen = chosen(fakes(refused)).unwrap();
+            assert_eq!((chosen.summary().as_str(), chosen.refused.len()), (summary, count));
+        }
+    }
+
     #[test]
     fn what_was_refused_and_what_would_help() {
-        let error = probed(Namespaces::with_binary("/nonexistent".into())).unwrap_err();
+        let error = chosen(fakes([Some("a"), Some("b"), Some("c"), Some("d")])).unwrap_err();
         assert_eq!(error.to_string(), "isolation \"namespaces\" is not available here");
-        assert_eq!(error.hint(), Some(NAMESPACES_REMEDY));
+        assert_eq!(error.hint().as_deref(), Some("mend namespaces (user)"));
+        let RunError::Unavailable { source, others, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(matches!(*source, RunError::Setup(call) if call.call == "b"));
+        assert_eq!(others.len(), 3, "{others:?}");
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_started_again() {
+        let namespaces: Box<dyn Isolation> = Box::new(Namespaces::with_binary("/nonexistent".into()));
+        let error = first_that_works(vec![namespaces]).unwrap_err();
         assert!(matches!(error, RunError::Unavailable { source, .. } if matches!(*source, RunError::Start { .. })));
     }
 

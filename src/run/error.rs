@@ -19,7 +19,9 @@ pub enum RunError {
         /// Which one.
         isolation: &'static str,
         /// What would make it available.
-        remedy: &'static str,
+        remedy: String,
+        /// What else was tried, and why that was refused.
+        others: Vec<String>,
         /// The first thing that was refused.
         #[source]
         source: Box<RunError>,
@@ -129,34 +131,44 @@ impl RunError {
 
     /// What to try.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Unavailable { remedy, .. } => Some(remedy),
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unavailable { remedy, .. } => return Some(remedy.clone()),
             Self::Exec {
                 failure: ExecFailure::NotFound,
                 program,
                 ..
             } if program.ends_with("/sh") => {
-                Some("the image has no shell (scratch has none): use the exec form, or a base image with one")
+                "the image has no shell (scratch has none): use the exec form, or a base image with one"
             }
             Self::Exec {
                 failure: ExecFailure::NotFound,
                 ..
-            } => Some("install the program in an earlier step, or give its full path"),
+            } => "install the program in an earlier step, or give its full path",
             Self::Exec {
                 failure: ExecFailure::NoInterpreter,
                 ..
-            } => Some("the program needs a shell or a C library that the image does not have"),
+            } => "the program needs a shell or a C library that the image does not have",
             Self::Exec {
                 failure: ExecFailure::Denied,
                 ..
-            } => Some("make it executable (COPY --chmod=755) and check USER"),
+            } => "make it executable (COPY --chmod=755) and check USER",
             Self::Exec {
                 failure: ExecFailure::Format,
                 ..
-            } => Some("the program is for another architecture, or a script without a #! line"),
-            Self::WorkingDirectory { .. } => Some("create it with WORKDIR"),
-            _ => None,
+            } => "the program is for another architecture, or a script without a #! line",
+            Self::WorkingDirectory { .. } => "create it with WORKDIR",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// What else was tried before this was said.
+    #[must_use]
+    pub fn others(&self) -> &[String] {
+        match self {
+            Self::Unavailable { others, .. } => others,
+            _ => &[],
         }
     }
 }

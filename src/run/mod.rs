@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::sys::CallError;
 pub use attach::{Mount, MountSource, SourceKind, SourcePlace};
-pub use choice::{IsolationChoice, choose};
+pub use choice::{Chosen, IsolationChoice, Refused, Site, choose};
 pub use emulation::{EmulationError, probe as probe_platform, runs_natively};
 pub use error::{ExecFailure, RunError};
 pub use namespaces::Namespaces;
@@ -59,6 +59,23 @@ pub trait Isolation: Send + Sync + fmt::Debug {
     /// The name `--isolation` knows it by.
     fn name(&self) -> &'static str;
 
+    /// The name with what matters to people besides: two kinds of the same name differ in it.
+    fn description(&self) -> &'static str {
+        self.name()
+    }
+
+    /// What the builder has to arrange itself with.
+    fn abilities(&self) -> Abilities;
+
+    /// Finds out whether it works here, by doing, in a child, everything but running a command.
+    ///
+    /// # Errors
+    /// The first thing that was refused.
+    fn probe(&self) -> Result<(), RunError>;
+
+    /// What would make it work where `refused` came of [`probe`](Self::probe).
+    fn remedy(&self, refused: &RunError) -> String;
+
     /// Whether [`MountSource::Overlay`] works with its scratch in `directory`, which exists.
     fn supports_overlay(&self, directory: &Path) -> bool;
 
@@ -77,6 +94,33 @@ pub trait Isolation: Send + Sync + fmt::Debug {
         output: &(dyn Fn(Stream, &[u8]) + Sync),
         cancel: &Cancel,
     ) -> Result<Exit, RunError>;
+}
+
+/// What an isolation can do. The builder asks before it arranges its work, and otherwise does not know which it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Abilities {
+    /// Whether stages may be built beside each other.
+    pub company: Company,
+    /// How a process comes to see what `RUN --mount` names.
+    pub mounts: MountWay,
+}
+
+/// How many processes may be under way at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Company {
+    /// As many as there are stages.
+    Several,
+    /// One: it holds something that exists only once, such as the machine's own `/`.
+    Alone,
+}
+
+/// How a process comes to see what is mounted for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MountWay {
+    /// The kernel shows it. Several processes may work on one cache at the same time.
+    Shown,
+    /// It is copied into the rootfs, and a cache back out of it: whoever uses a cache must have it to himself.
+    Copied,
 }
 
 /// What to run, and as whom.

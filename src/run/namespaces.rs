@@ -19,13 +19,15 @@ use rustix::io::Errno;
 use super::init::GRACE;
 use super::wire::{self, Report, Request, Root};
 use super::{
-    ENTER, Exit, Isolation, Mount, MountSource, Process, RunError, SourcePlace, Stream, Stubs, mounts, output,
+    Abilities, Company, ENTER, Exit, Isolation, Mount, MountWay, MountSource, Process, RunError, SourcePlace, Stream, Stubs, mounts, output,
 };
 use crate::cancel::{Cancel, Cancelled};
 use crate::plan::{Network, Security};
 use crate::sys::CallError;
 use crate::sys::credentials::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES};
 
+/// What makes it available.
+const REMEDY: &str = "run rbuild as root on the host or in a VM, or in a container with CAP_SYS_ADMIN that may mount (docker run --privileged)";
 /// What `/dev/shm` holds unless somebody says otherwise; Docker's.
 const SHM_SIZE: u64 = 64 << 20;
 /// How often a waiting builder looks whether it is to stop.
@@ -55,14 +57,6 @@ impl Namespaces {
     #[must_use]
     pub const fn with_binary(binary: PathBuf) -> Self {
         Self { binary }
-    }
-
-    /// Finds out whether it works here, by doing everything but running a command.
-    ///
-    /// # Errors
-    /// What was refused.
-    pub fn probe(&self) -> Result<(), RunError> {
-        self.attempt(&probe_request())
     }
 
     /// Does everything but running a command.
@@ -97,6 +91,21 @@ impl Namespaces {
 impl Isolation for Namespaces {
     fn name(&self) -> &'static str {
         "namespaces"
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            company: Company::Several,
+            mounts: MountWay::Shown,
+        }
+    }
+
+    fn probe(&self) -> Result<(), RunError> {
+        self.attempt(&probe_request())
+    }
+
+    fn remedy(&self, _refused: &RunError) -> String {
+        REMEDY.to_owned()
     }
 
     fn supports_overlay(&self, directory: &Path) -> bool {

@@ -18,7 +18,7 @@ use crate::copy::{self, CopyError, CopyRequest, Source};
 use crate::plan::CopyFrom;
 use crate::progress::Event;
 use crate::rootfs::{Dir, Metadata, Rootfs, RootfsError, RootfsPath, check_depth};
-use crate::run::{MountSource, SourceKind, SourcePlace};
+use crate::run::{MountSource, MountWay, SourceKind, SourcePlace};
 use crate::snapshot::Fingerprints;
 
 /// Where a copy lies in a rootfs made for it.
@@ -123,6 +123,12 @@ impl Prepared {
 }
 
 impl Session {
+    /// Whether the steps of this build see copies of what they mount.
+    pub(super) fn copies_mounts(&self) -> bool {
+        let isolation = self.isolation.as_ref();
+        isolation.is_some_and(|isolation| isolation.abilities().mounts == MountWay::Copied)
+    }
+
     fn overlays_work(&self) -> Result<bool, BuildError> {
         let directory = self.workspace().subdirectory("tmp")?;
         let isolation = self.isolation.as_ref();

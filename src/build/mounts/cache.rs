@@ -44,6 +44,8 @@ impl Prepared {
             };
             let base = self.base_of(cache, session)?;
             let how = match cache.sharing {
+                // What is copied back by two at once would be neither's.
+                Sharing::Shared if session.copies_mounts() => CacheUse::Locked,
                 Sharing::Shared => CacheUse::Shared,
                 Sharing::Private => CacheUse::Private,
                 Sharing::Locked => CacheUse::Locked,
