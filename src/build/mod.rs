@@ -274,11 +274,12 @@ fn choose_isolation(
         state_dir: &request.state_dir,
         force: request.force,
     };
-    let chosen = crate::run::choose(request.isolation, site)
-        .map_err(|error| {
-            let others = error.others().to_vec();
-            BuildError::new(error).with_details(others).at(&step.excerpt, &stage.label)
-        })?;
+    let chosen = crate::run::choose(request.isolation, site).map_err(|error| {
+        let others = error.others().to_vec();
+        BuildError::new(error)
+            .with_details(others)
+            .at(&step.excerpt, &stage.label)
+    })?;
     for refused in &chosen.refused {
         progress.event(Event::Debug(&refused.to_string()));
     }

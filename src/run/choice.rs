@@ -69,7 +69,13 @@ pub struct Refused {
 impl fmt::Display for Refused {
     /// Cause and remedy, on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} refused: {} ({})", self.description, innermost(&self.error), self.remedy)
+        write!(
+            f,
+            "{} refused: {} ({})",
+            self.description,
+            innermost(&self.error),
+            self.remedy
+        )
     }
 }
 
@@ -211,7 +217,12 @@ mod tests {
     }
 
     fn chosen(fakes: [Fake; 4]) -> Result<Chosen, RunError> {
-        first_that_works(fakes.into_iter().map(|fake| Box::new(fake) as Box<dyn Isolation>).collect())
+        first_that_works(
+            fakes
+                .into_iter()
+                .map(|fake| Box::new(fake) as Box<dyn Isolation>)
+                .collect(),
+        )
     }
 
     fn fakes(refused: [Option<&'static str>; 4]) -> [Fake; 4] {

@@ -19,7 +19,8 @@ use rustix::io::Errno;
 use super::init::GRACE;
 use super::wire::{self, Report, Request, Root};
 use super::{
-    Abilities, Company, ENTER, Exit, Isolation, Mount, MountWay, MountSource, Process, RunError, SourcePlace, Stream, Stubs, mounts, output,
+    Abilities, Company, ENTER, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError, SourcePlace, Stream,
+    Stubs, mounts, output,
 };
 use crate::cancel::{Cancel, Cancelled};
 use crate::plan::{Network, Security};
