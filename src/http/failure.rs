@@ -65,6 +65,19 @@ pub enum Failure {
     Other,
 }
 
+/// A request that got no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{request}: {failure}")]
+pub struct Unanswered {
+    /// What was asked.
+    pub request: RequestLine,
+    /// What kind of failure.
+    pub failure: Failure,
+    /// The innermost error, in its own words.
+    #[source]
+    pub source: RootCause,
+}
+
 /// The innermost error of a chain, in its own words.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
@@ -147,6 +160,16 @@ impl Failure {
             | std::io::ErrorKind::BrokenPipe
             | std::io::ErrorKind::UnexpectedEof => Some(Self::Closed),
             _ => None,
+        }
+    }
+}
+
+impl Unanswered {
+    pub(crate) fn new(request: RequestLine, error: &(dyn Error + 'static)) -> Self {
+        Self {
+            request,
+            failure: Failure::of(error),
+            source: RootCause::of(error),
         }
     }
 }

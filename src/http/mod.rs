@@ -11,8 +11,8 @@ pub(crate) mod redirect;
 pub(crate) mod retry;
 pub(crate) mod tls;
 
-pub(crate) use failure::{ClientError, host_of, redact};
-pub use failure::{Failure, RequestLine, RootCause};
-pub use redirect::LocationError;
+pub use failure::{ClientError, Failure, RequestLine, RootCause, Unanswered};
+pub(crate) use failure::{host_of, redact};
+pub use redirect::{LocationError, RefusedRedirect};
 pub use retry::Backoff;
 pub use tls::{ClientCertificate, Verification};

@@ -3,6 +3,7 @@
 use reqwest::{Method, Url};
 
 use super::client::is_internal;
+use super::failure::{RequestLine, redact};
 
 /// More of them are a loop.
 pub(crate) const MAX_REDIRECTS: usize = 10;
@@ -26,6 +27,33 @@ pub enum LocationError {
     /// It is neither `http` nor `https`.
     #[error("the Location header has the scheme {0:?}")]
     Scheme(String),
+}
+
+/// A redirect that must not be followed.
+#[derive(Debug, thiserror::Error)]
+#[error("{request}: refused to follow the redirect to {target}: {reason}")]
+pub struct RefusedRedirect {
+    /// What was asked.
+    pub request: RequestLine,
+    /// Where it leads.
+    pub target: String,
+    /// Why not there.
+    pub reason: &'static str,
+}
+
+impl RefusedRedirect {
+    pub(crate) fn new(request: RequestLine, target: &Url, reason: &'static str) -> Self {
+        Self {
+            request,
+            target: redact(target),
+            reason,
+        }
+    }
+
+    /// The request was sent on [`MAX_REDIRECTS`] times, and `target` would be the next.
+    pub(crate) fn too_many(request: RequestLine, target: &Url) -> Self {
+        Self::new(request, target, "there are too many redirects")
+    }
 }
 
 /// Resolves `location` against the URL of the request that was answered.

@@ -4,14 +4,13 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Method;
 
 use super::credentials::CredentialError;
 use crate::cancel::Cancelled;
-use crate::http::{ClientError, Failure, LocationError, RequestLine, RootCause};
+use crate::http::{ClientError, Failure, LocationError, RefusedRedirect, RequestLine, Unanswered};
 use crate::oci::{ConfigError, Digest, ManifestError, Platform};
 use crate::store::{Cause, StoreError};
 
@@ -63,26 +62,11 @@ pub enum RegistryError {
         problem: &'static str,
     },
     /// There was no answer.
-    #[error("{request}: {failure}")]
-    Transport {
-        /// What was asked.
-        request: RequestLine,
-        /// What kind of failure.
-        failure: Failure,
-        /// The innermost error, in its own words.
-        #[source]
-        source: RootCause,
-    },
+    #[error(transparent)]
+    Transport(#[from] Unanswered),
     /// A redirect that must not be followed.
-    #[error("{request}: refused to follow the redirect to {target}: {reason}")]
-    Redirect {
-        /// What was asked.
-        request: RequestLine,
-        /// Where it leads.
-        target: String,
-        /// Why not there.
-        reason: &'static str,
-    },
+    #[error(transparent)]
+    Redirect(#[from] RefusedRedirect),
     /// The place that an upload should continue at is unusable.
     #[error("{request}: the answer names no place to upload to")]
     Location {
@@ -184,21 +168,9 @@ pub enum RegistryError {
         #[source]
         source: CredentialError,
     },
-    /// A certificate or key file is unusable.
-    #[error("cannot use the certificates in {}", path.display())]
-    Certificate {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The TLS library refuses its configuration.
-    #[error("cannot set up TLS")]
-    Tls(#[source] rustls::Error),
-    /// The HTTP client could not be made.
-    #[error("cannot set up the HTTP client")]
-    Http(#[source] RootCause),
+    /// No HTTP client is to be had.
+    #[error(transparent)]
+    Client(ClientError),
     /// A host that makes no URL.
     #[error("{host:?} is no host of a registry")]
     Host {
@@ -245,7 +217,7 @@ impl RegistryError {
             Self::Answer { request, answer } => answer_hint(request, answer),
             Self::Unauthorized { request, identity, .. } => Some(identity_hint(request, identity)),
             Self::Token { source, .. } => source.hint(),
-            Self::Transport { request, failure, .. } => failure_hint(request, *failure),
+            Self::Transport(unanswered) => failure_hint(&unanswered.request, unanswered.failure),
             Self::Credentials { .. } => Some("log in again, or name another file with REGISTRY_AUTH_FILE".to_owned()),
             Self::NoPlatform { .. } => Some("choose one of them with --custom-platform".to_owned()),
             Self::WrongDigest { .. } | Self::Store { .. } => {
@@ -274,11 +246,7 @@ impl RegistryError {
     }
 
     pub(super) fn transport(request: RequestLine, error: &(dyn Error + 'static)) -> Self {
-        Self::Transport {
-            request,
-            failure: Failure::of(error),
-            source: RootCause::of(error),
-        }
+        Self::Transport(Unanswered::new(request, error))
     }
 }
 
@@ -363,10 +331,8 @@ impl fmt::Display for ErrorAnswer {
 impl From<ClientError> for RegistryError {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Certificate { path, source } => Self::Certificate { path, source },
-            ClientError::Tls(source) => Self::Tls(source),
-            ClientError::Http(cause) => Self::Http(cause),
             ClientError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            error => Self::Client(error),
         }
     }
 }

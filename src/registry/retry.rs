@@ -7,7 +7,7 @@ use crate::http::retry::{Verdict, failure_verdict, status_verdict};
 pub(super) fn verdict(error: &RegistryError) -> Verdict {
     match error {
         RegistryError::Answer { answer, .. } => answer_verdict(answer),
-        RegistryError::Transport { failure, .. } => failure_verdict(*failure),
+        RegistryError::Transport(unanswered) => failure_verdict(unanswered.failure),
         RegistryError::Token { source, .. } => verdict(source),
         RegistryError::CutShort { .. } => Verdict::Retry,
         _ => Verdict::Final,
@@ -26,7 +26,7 @@ fn answer_verdict(answer: &ErrorAnswer) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Failure, RequestLine, RootCause};
+    use crate::http::{Failure, RequestLine, RootCause, Unanswered};
 
     #[test]
     fn a_code_may_say_more_than_the_status() {
@@ -57,11 +57,11 @@ mod tests {
             (Failure::NotTls, Verdict::Final),
             (Failure::Certificate, Verdict::Final),
         ] {
-            let error = RegistryError::Transport {
+            let error = RegistryError::Transport(Unanswered {
                 request: line.clone(),
                 failure,
                 source: RootCause::text(""),
-            };
+            });
             assert_eq!(verdict(&error), expected, "{failure:?}");
         }
     }

@@ -19,7 +19,7 @@ use crate::cancel::Cancel;
 use crate::http::client::{self, Proxied, is_internal, is_loopback};
 use crate::http::redirect::{self, Downgrade, MAX_REDIRECTS};
 use crate::http::tls::{self, Verification};
-use crate::http::{Failure, RequestLine, host_of, redact};
+use crate::http::{Failure, RefusedRedirect, RequestLine, host_of};
 
 /// For the question whether a server speaks TLS. One that does answers at once.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -101,11 +101,8 @@ impl Transport {
                 }
             }
         }
-        Err(RegistryError::Redirect {
-            request: RequestLine::new(&request.method, &request.url),
-            target: redact(&url),
-            reason: "there are too many redirects",
-        })
+        let line = RequestLine::new(&request.method, &request.url);
+        Err(RefusedRedirect::too_many(line, &url).into())
     }
 
     /// Whether plain HTTP to this host is all right.
@@ -166,11 +163,8 @@ impl Transport {
             true => Downgrade::Allowed,
             false => Downgrade::Refused,
         };
-        redirect::check(&response.url, target, downgrade).map_err(|reason| RegistryError::Redirect {
-            request: response.line.clone(),
-            target: redact(target),
-            reason,
-        })
+        redirect::check(&response.url, target, downgrade)
+            .map_err(|reason| RefusedRedirect::new(response.line.clone(), target, reason).into())
     }
 
     /// Asks for TLS first. Only a server that does not speak it is spoken to without.
@@ -183,7 +177,7 @@ impl Transport {
         let url = url.map_err(|_| RegistryError::Host { host: host.to_owned() })?;
         let scheme = match self.probe(&url) {
             Ok(_) => "https",
-            Err(RegistryError::Transport { failure, .. }) if falls_back(failure, &url) => "http",
+            Err(RegistryError::Transport(unanswered)) if falls_back(unanswered.failure, &url) => "http",
             Err(error) => return Err(error),
         };
         schemes.insert(host.to_owned(), scheme);

@@ -431,7 +431,7 @@ fn is_session_dead(error: &RegistryError) -> bool {
 
 /// A request that got no answer, or an answer from a proxy, may have been done all the same.
 fn leaves_doubt(error: &RegistryError) -> bool {
-    matches!(error, RegistryError::Transport { .. }) || error.status().is_some_and(|status| status >= 500)
+    matches!(error, RegistryError::Transport(_)) || error.status().is_some_and(|status| status >= 500)
 }
 
 fn is_monolithic_refused(error: &RegistryError) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::GitError;
 use crate::cancel::Cancelled;
-use crate::http::{ClientError, Failure, RequestLine, RootCause};
+use crate::http::{ClientError, Failure, RefusedRedirect, RequestLine, Unanswered};
 use crate::store::StoreError;
 
 /// Why a source could not be fetched.
@@ -29,26 +29,11 @@ pub enum RemoteError {
         retry_after: Option<Duration>,
     },
     /// There was no answer.
-    #[error("{request}: {failure}")]
-    Transport {
-        /// What was asked.
-        request: RequestLine,
-        /// What kind of failure.
-        failure: Failure,
-        /// The innermost error, in its own words.
-        #[source]
-        source: RootCause,
-    },
+    #[error(transparent)]
+    Transport(#[from] Unanswered),
     /// A redirect that must not be followed.
-    #[error("{request}: refused to follow the redirect to {target}: {reason}")]
-    Redirect {
-        /// What was asked.
-        request: RequestLine,
-        /// Where it leads.
-        target: String,
-        /// Why not there.
-        reason: &'static str,
-    },
+    #[error(transparent)]
+    Redirect(#[from] RefusedRedirect),
     /// The body ended before its length was reached.
     #[error("{request}: the body ended after {received} of {size} bytes")]
     CutShort {
@@ -99,11 +84,7 @@ pub enum RemoteError {
 
 impl RemoteError {
     pub(super) fn transport(request: RequestLine, error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::Transport {
-            request,
-            failure: Failure::of(error),
-            source: RootCause::of(error),
-        }
+        Self::Transport(Unanswered::new(request, error))
     }
 
     pub(super) fn io(what: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
@@ -116,7 +97,7 @@ impl RemoteError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Status { request, status, .. } => status_hint(request, *status),
-            Self::Transport { request, failure, .. } => failure_hint(request.host(), *failure),
+            Self::Transport(unanswered) => failure_hint(unanswered.request.host(), unanswered.failure),
             Self::Git { source, .. } => source.hint(),
             Self::Redirect { .. } => Some("if that is right, write the address that it leads to".to_owned()),
             Self::Checksum { source_name, .. } => Some(format!(

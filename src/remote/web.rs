@@ -18,7 +18,7 @@ use crate::http::client::{self, Proxied};
 use crate::http::redirect::{self, Downgrade, MAX_REDIRECTS};
 use crate::http::retry::{self, Verdict};
 use crate::http::tls::{self, Verification};
-use crate::http::{RequestLine, host_of, redact};
+use crate::http::{RefusedRedirect, RequestLine, host_of};
 use crate::progress::{Event, Progress};
 use crate::registry::Timeouts;
 
@@ -110,18 +110,12 @@ impl Web {
             let Some(target) = redirect::target(&url, answer.status(), location, &ask.method) else {
                 return Ok(answer);
             };
-            redirect::check(&url, &target, Downgrade::Refused).map_err(|reason| RemoteError::Redirect {
-                request: answer.line.clone(),
-                target: redact(&target),
-                reason,
-            })?;
+            redirect::check(&url, &target, Downgrade::Refused)
+                .map_err(|reason| RefusedRedirect::new(answer.line.clone(), &target, reason))?;
             url = target;
         }
-        Err(RemoteError::Redirect {
-            request: RequestLine::new(&ask.method, &ask.url),
-            target: redact(&url),
-            reason: "there are too many redirects",
-        })
+        let line = RequestLine::new(&ask.method, &ask.url);
+        Err(RefusedRedirect::too_many(line, &url).into())
     }
 
     /// Does `action` until it works, is not worth another try, or was tried often enough.
@@ -270,7 +264,7 @@ fn verdict(error: &RemoteError) -> Verdict {
         RemoteError::Status {
             status, retry_after, ..
         } => retry::status_verdict(*status, *retry_after),
-        RemoteError::Transport { failure, .. } => retry::failure_verdict(*failure),
+        RemoteError::Transport(unanswered) => retry::failure_verdict(unanswered.failure),
         RemoteError::CutShort { .. } => Verdict::Retry,
         _ => Verdict::Final,
     }
@@ -301,13 +295,7 @@ mod tests {
         assert_eq!(read(drip::Body::Drips).unwrap(), drip::SIZE);
         let error = read(drip::Body::Stalls).unwrap_err();
         assert!(
-            matches!(
-                error,
-                RemoteError::Transport {
-                    failure: Failure::TimedOut,
-                    ..
-                }
-            ),
+            matches!(&error, RemoteError::Transport(unanswered) if unanswered.failure == Failure::TimedOut),
             "{error:?}"
         );
     }
