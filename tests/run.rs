@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers below belong to tests")]
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rbuild::cancel::{Cancel, Cancelled};
 use rbuild::plan::Sandbox;
-use rbuild::run::{ExecFailure, Exit, HOSTNAME, Isolation as _, Namespaces, Process, RunError, Stream};
+use rbuild::run::{ExecFailure, Exit, Isolation as _, Namespaces, Process, RunError, Stream};
 use rbuild::users::Identity;
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -118,18 +118,11 @@ fn run_in(
 ) -> Ran {
     let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
     let env: Vec<(OsString, OsString)> = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let sandbox = Sandbox::default();
     let process = Process {
-        rootfs,
-        argv: &argv,
         env: &env,
         cwd: Path::new(cwd),
-        identity,
-        hostname: OsStr::new(HOSTNAME),
-        script: None,
-        secret_env: &[],
-        mounts: &[],
-        sandbox: &Sandbox::default(),
-        devices: &[],
+        ..Process::new(rootfs, &argv, identity, &sandbox)
     };
     let lines = [Mutex::new(String::new()), Mutex::new(String::new())];
     let output = |stream, line: &[u8]| {
@@ -769,20 +762,9 @@ fn root_setup_errors_name_the_call() {
 #[test]
 fn root_a_binary_that_is_not_ours_is_an_error() {
     let fixture = Fixture::new();
-    let identity = root();
-    let process = Process {
-        rootfs: &fixture.rootfs(),
-        argv: &["true".into()],
-        env: &[],
-        cwd: Path::new("/"),
-        identity: &identity,
-        hostname: OsStr::new(HOSTNAME),
-        script: None,
-        secret_env: &[],
-        mounts: &[],
-        sandbox: &Sandbox::default(),
-        devices: &[],
-    };
+    let (rootfs, argv) = (fixture.rootfs(), ["true".into()]);
+    let (identity, sandbox) = (root(), Sandbox::default());
+    let process = Process::new(&rootfs, &argv, &identity, &sandbox);
     let run = |binary: &str| {
         Namespaces::with_binary(binary.into())
             .run(&process, &|_, _| (), &Cancel::default())

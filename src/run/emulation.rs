@@ -4,13 +4,13 @@
 //! `/proc/sys/fs/binfmt_misc` shows is no answer: in a container it is mostly not mounted, and the machine's emulators
 //! work all the same.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::{ExecFailure, Exit, HOSTNAME, Isolation, Process, RunError};
+use super::{ExecFailure, Exit, Isolation, Process, RunError};
 use crate::cancel::Cancel;
 use crate::oci::Platform;
 use crate::plan::Sandbox;
@@ -71,19 +71,9 @@ pub fn probe(
         groups: vec![0],
         home: "/".into(),
     };
-    let process = Process {
-        rootfs: root,
-        argv: &[OsString::from(format!("/{PROGRAM}"))],
-        env: &[],
-        cwd: Path::new("/"),
-        identity: &identity,
-        hostname: OsStr::new(HOSTNAME),
-        script: None,
-        secret_env: &[],
-        mounts: &[],
-        sandbox: &Sandbox::default(),
-        devices: &[],
-    };
+    let argv = [OsString::from(format!("/{PROGRAM}"))];
+    let sandbox = Sandbox::default();
+    let process = Process::new(root, &argv, &identity, &sandbox);
     match isolation.run(&process, &|_, _| (), cancel) {
         Ok(Exit::Code(0)) => Ok(()),
         Ok(exit) => Err(EmulationError::Failed(exit)),

@@ -152,6 +152,26 @@ pub struct Process<'a> {
     pub devices: &'a [DeviceNode],
 }
 
+impl<'a> Process<'a> {
+    /// A program in `/` of `rootfs` that gets no variables, mounts or devices.
+    #[must_use]
+    pub fn new(rootfs: &'a Path, argv: &'a [OsString], identity: &'a Identity, sandbox: &'a Sandbox) -> Self {
+        Self {
+            rootfs,
+            argv,
+            env: &[],
+            cwd: Path::new("/"),
+            identity,
+            hostname: OsStr::new(HOSTNAME),
+            script: None,
+            secret_env: &[],
+            mounts: &[],
+            sandbox,
+            devices: &[],
+        }
+    }
+}
+
 /// A device that a process finds in `/dev`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DeviceNode {
