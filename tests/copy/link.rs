@@ -42,10 +42,7 @@ fn l293_what_is_in_the_way_of_a_linked_copy_is_replaced() {
             let bench = Bench::new(source, rootfs);
             let copy = bench.copy(&words(paths), destination).from(from);
             let result = copy.link(&mut Fingerprints::default());
-            assert!(result.is_ok(), "{rootfs} {paths}: {}", story(&result.unwrap_err()));
-            assert_eq!(list(&bench.rootfs()), sorted(outcome), "{rootfs} {paths} {destination}");
-            assert_eq!(list(&bench.source()), sorted(source), "{rootfs} {paths} {destination}");
-            assert_eq!(list(&bench.outside()), "canary=untouched", "{rootfs} {paths}");
+            bench.expect(result, source, outcome, &format!("{rootfs} {paths} {destination}"));
         }
     }
 }

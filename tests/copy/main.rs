@@ -115,6 +115,17 @@ impl Bench {
             created_mtime: None,
         }
     }
+
+    /// The copy that `row` speaks of worked and changed nothing but the rootfs.
+    #[track_caller]
+    fn expect(&self, result: Result<Copied, CopyError>, source: &str, outcome: &str, row: &str) {
+        if let Err(error) = result {
+            panic!("{row}: {}", story(&error));
+        }
+        assert_eq!(list(&self.rootfs()), sorted(outcome), "{row}");
+        assert_eq!(list(&self.source()), sorted(source), "{row}");
+        assert_eq!(list(&self.outside()), "canary=untouched", "{row}");
+    }
 }
 
 impl Drop for Bench {
@@ -358,10 +369,8 @@ fn expect(rows: &[&str]) {
         for from in [Kind::Context, Kind::Tree] {
             let row = Row::parse(text);
             let result = row.bench.copy(&row.paths, row.destination).from(from).run();
-            assert!(result.is_ok(), "{from:?} {text}: {}", story(&result.unwrap_err()));
-            assert_eq!(list(&row.bench.rootfs()), sorted(row.outcome), "{from:?} {text}");
-            assert_eq!(list(&row.bench.source()), sorted(row.source), "{from:?} {text}");
-            assert_eq!(list(&row.bench.outside()), "canary=untouched", "{from:?} {text}");
+            row.bench
+                .expect(result, row.source, row.outcome, &format!("{from:?} {text}"));
         }
     }
 }

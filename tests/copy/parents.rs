@@ -11,9 +11,7 @@ fn expect_parents(rows: &[(&str, &str, &str, &str)]) {
         for from in [Kind::Context, Kind::Tree] {
             let bench = Bench::new(source, "");
             let result = bench.copy(&words(paths), destination).parents().from(from).run();
-            assert!(result.is_ok(), "{from:?} {paths}: {}", story(&result.unwrap_err()));
-            assert_eq!(list(&bench.rootfs()), sorted(outcome), "{from:?} {paths}");
-            assert_eq!(list(&bench.source()), sorted(source), "{from:?} {paths}");
+            bench.expect(result, source, outcome, &format!("{from:?} {paths}"));
         }
     }
 }
