@@ -14,6 +14,7 @@ mod inspect;
 mod locate;
 mod notices;
 mod options;
+mod output_options;
 mod platforms;
 mod problem;
 mod registry_options;

@@ -4,18 +4,19 @@
 //! created or written here; only context and Dockerfile are looked for.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::args::{Checks, Cli, Codec, Format, Image, Input, IsolationMode, Lint, Output};
+use super::args::{Checks, Cli, Input, IsolationMode, Lint};
 use super::environment::{self as env, Environment};
-use super::problem::{Problem, Problems};
+use super::output_options;
+use super::problem::{Problem, Problems, noted};
 use super::registry_options;
 use super::run_options;
-use super::value::{Call, CallFormat, Int, KeyValue, Method, Switch};
+use super::value::{Call, CallFormat, KeyValue, Method, Switch};
 use super::{locate, platforms};
-use crate::build::request::{BuildRequest, Context, DockerfileSource, ImageOptions, LayerCompression, Outputs, Shape};
+use crate::build::request::{BuildRequest, Context, DockerfileSource, Shape};
 use crate::check::Policy;
-use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
+use crate::oci::{Annotations, Platform};
 use crate::plan::{NamedContexts, PlanOptions};
 use crate::run::IsolationChoice;
 
@@ -110,10 +111,7 @@ struct Conversion<'a> {
 
 impl Conversion<'_> {
     fn request(&mut self, cli: &Cli) -> Option<BuildRequest> {
-        self.refuse_unsupported(cli);
-        let outputs = self.outputs(&cli.output);
-        let image = self.image(&cli.image);
-        self.check_combinations(&outputs, &image);
+        let (outputs, image) = output_options::convert(&cli.output, &cli.image, self.environment, &mut self.problems);
         let run = run_options::convert(&cli.run, self.environment, &mut self.problems);
         let mut build_args = self.build_args(&cli.input.build_arg);
         self.add_epoch(&mut build_args);
@@ -192,116 +190,8 @@ impl Conversion<'_> {
         })
     }
 
-    /// Takes the value, or notes the problem.
     fn noted<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
-        result.map_err(|problem| self.problems.push(problem)).ok()
-    }
-
-    fn absolute(&self, path: &Path) -> PathBuf {
-        self.environment.absolute(path)
-    }
-
-    /// Whoever asks for what is not there yet must not get a build without it.
-    fn refuse_unsupported(&mut self, cli: &Cli) {
-        if is_on(cli.output.dryrun) {
-            self.problems.push(Problem::DryRun);
-        }
-    }
-
-    fn outputs(&mut self, output: &Output) -> Outputs {
-        Outputs {
-            destinations: self.destinations(&output.destination),
-            no_push: self.no_push(output.no_push),
-            tar_path: output.tar_path.as_deref().map(|path| self.absolute(path)),
-            oci_layout_path: output.oci_layout_path.as_deref().map(|path| self.absolute(path)),
-            digest_file: self.output_file("--digest-file", output.digest_file.as_deref()),
-            image_name_with_digest_file: self.output_file(
-                "--image-name-with-digest-file",
-                output.image_name_with_digest_file.as_deref(),
-            ),
-            image_name_tag_with_digest_file: self.output_file(
-                "--image-name-tag-with-digest-file",
-                output.image_name_tag_with_digest_file.as_deref(),
-            ),
-        }
-    }
-
-    fn destinations(&mut self, destinations: &[String]) -> Vec<Reference> {
-        let parsed = destinations.iter().map(|text| parse_destination(text));
-        parsed
-            .filter_map(|result| result.map_err(|problem| self.problems.push(problem)).ok())
-            .collect()
-    }
-
-    fn no_push(&mut self, flag: Option<Switch>) -> bool {
-        match (flag, self.environment.filled(env::KANIKO_NO_PUSH)) {
-            (Some(Switch(on)), _) => on,
-            (None, None) => false,
-            (None, Some(value)) => {
-                let text = value.to_string_lossy();
-                let parsed = text.parse().map_err(|source| Problem::Environment {
-                    name: env::KANIKO_NO_PUSH,
-                    value: text.into_owned(),
-                    source,
-                });
-                // Unreadable, it was meant to say something; a complaint about destinations would mislead.
-                self.noted(parsed).is_none_or(|Switch(on)| on)
-            }
-        }
-    }
-
-    /// The kaniko executor sends these files to `https://` addresses as well.
-    fn output_file(&mut self, flag: &'static str, path: Option<&Path>) -> Option<PathBuf> {
-        let path = path?;
-        if path.to_string_lossy().starts_with("https://") {
-            self.problems.push(Problem::OutputUrl { flag });
-            return None;
-        }
-        Some(self.absolute(path))
-    }
-
-    fn image(&mut self, image: &Image) -> ImageOptions {
-        let codec = image.compression.unwrap_or(Codec::Gzip);
-        let compression = level(codec, image.compression_level);
-        ImageOptions {
-            compression: with_level(codec, self.noted(compression).flatten()),
-            format: image.image_format.map(Into::into),
-            reproducible: is_on(image.reproducible),
-            rewrite_timestamp: image.rewrite_timestamp.is_none_or(|Switch(on)| on),
-            single_snapshot: is_on(image.single_snapshot),
-        }
-    }
-
-    fn check_combinations(&mut self, outputs: &Outputs, image: &ImageOptions) {
-        // A destination that could not be read was meant to be one.
-        let unreadable = |problem: &Problem| matches!(problem, Problem::Destination { .. });
-        let named = !outputs.destinations.is_empty() || self.problems.iter().any(unreadable);
-        if !named && !outputs.no_push {
-            self.problems.push(Problem::NoDestination);
-        }
-        let name_files = [
-            ("--image-name-with-digest-file", &outputs.image_name_with_digest_file),
-            (
-                "--image-name-tag-with-digest-file",
-                &outputs.image_name_tag_with_digest_file,
-            ),
-        ];
-        for (flag, _) in name_files.iter().filter(|(_, path)| path.is_some() && !named) {
-            self.problems.push(Problem::NameFileWithoutDestination { flag });
-        }
-        let zstd = matches!(image.compression, LayerCompression::Zstd { .. });
-        if zstd && image.format == Some(ManifestFormat::Docker) {
-            self.problems.push(Problem::DockerZstd);
-        }
-        if outputs.tar_path.is_some() && image.format == Some(ManifestFormat::Oci) {
-            self.problems.push(Problem::TarOci);
-        }
-        if image.reproducible && !image.rewrite_timestamp {
-            self.problems.push(Problem::ReproducibleTimes);
-        }
-        if outputs.tar_path.is_some() && zstd {
-            self.problems.push(Problem::TarZstd);
-        }
+        noted(result, &mut self.problems)
     }
 
     /// A bare name takes the variable's value; unset, it is as if it were not there.
@@ -379,7 +269,7 @@ impl Conversion<'_> {
         };
         let path = asked.or_else(|| environment.path(env::KANIKO_DIR)).or_else(default);
         let path = self.noted(path.ok_or(Problem::NoStateDir))?;
-        Some(self.absolute(&path))
+        Some(self.environment.absolute(&path))
     }
 }
 
@@ -396,54 +286,6 @@ fn map(pairs: &[KeyValue]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// A digest is what a push finds out; it cannot be asked for.
-fn parse_destination(text: &str) -> Result<Reference, Problem> {
-    let reference: Reference = text.parse().map_err(|source| Problem::Destination {
-        text: text.to_owned(),
-        source: Some(source),
-    })?;
-    match reference.digest() {
-        None => Ok(reference),
-        Some(_) => Err(Problem::Destination {
-            text: text.to_owned(),
-            source: None,
-        }),
-    }
-}
-
-/// A level of -1 leaves it to the codec.
-fn level(codec: Codec, level: Option<Int>) -> Result<Option<u8>, Problem> {
-    let (name, allowed) = match codec {
-        Codec::Gzip => ("gzip", 0..=9),
-        Codec::Zstd => ("zstd", 1..=22),
-    };
-    let Some(Int(level)) = level.filter(|level| *level != Int(-1)) else {
-        return Ok(None);
-    };
-    let fits = u8::try_from(level).ok().filter(|level| allowed.contains(level));
-    fits.map(Some).ok_or(Problem::Level {
-        codec: name,
-        level,
-        allowed,
-    })
-}
-
-fn with_level(codec: Codec, level: Option<u8>) -> LayerCompression {
-    match codec {
-        Codec::Gzip => LayerCompression::Gzip { level },
-        Codec::Zstd => LayerCompression::Zstd { level },
-    }
-}
-
-impl From<Format> for ManifestFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Docker => Self::Docker,
-            Format::Oci => Self::Oci,
-        }
-    }
-}
-
 impl From<IsolationMode> for IsolationChoice {
     fn from(mode: IsolationMode) -> Self {
         match mode {
@@ -458,8 +300,9 @@ impl From<IsolationMode> for IsolationChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::request::{ImageOptions, LayerCompression, Outputs};
     use crate::cli::site::Site;
-    use crate::oci::{Annotated, Platform};
+    use crate::oci::{Annotated, ManifestFormat};
     use crate::plan::{Grants, Sandbox};
 
     #[test]
@@ -554,32 +397,6 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_wins_over_its_variable() {
-        let no_push = |site: Site, line: &[&str]| site.convert(line).map(|request| request.outputs.no_push);
-        for (value, line, expected) in [
-            (None, &[][..], Ok(false)),
-            (Some("true"), &[], Ok(true)),
-            (Some("1"), &["--no-push=false"], Ok(false)),
-            (Some("false"), &["--no-push"], Ok(true)),
-            (Some("nonsense"), &["--no-push"], Ok(true)),
-            (Some(""), &[], Ok(false)),
-            (
-                Some("yes"),
-                &[],
-                Err(vec![
-                    "environment variable KANIKO_NO_PUSH has the invalid value \"yes\"".to_owned(),
-                ]),
-            ),
-        ] {
-            let site = match value {
-                Some(value) => Site::new().with(env::KANIKO_NO_PUSH, value),
-                None => Site::new(),
-            };
-            assert_eq!(no_push(site, line), expected, "{value:?} {line:?}");
-        }
-    }
-
-    #[test]
     fn the_state_directory_has_an_order() {
         let user = |mut site: Site| {
             site.environment.is_root = false;
@@ -618,111 +435,6 @@ mod tests {
         assert_eq!(epoch(with("7"), &["--build-arg=SOURCE_DATE_EPOCH=8"]), text("8"));
         assert_eq!(epoch(with("7"), &["--build-arg=SOURCE_DATE_EPOCH="]), text(""));
         assert_eq!(epoch(with("context"), &[]), text("context"));
-    }
-
-    #[test]
-    fn levels_are_checked_against_the_codec() {
-        for (line, expected) in [
-            (&[][..], Ok(LayerCompression::Gzip { level: None })),
-            (&["--compression-level=-1"], Ok(LayerCompression::Gzip { level: None })),
-            (
-                &["--compression-level", "-1"],
-                Ok(LayerCompression::Gzip { level: None }),
-            ),
-            (
-                &["--compression-level=0"],
-                Ok(LayerCompression::Gzip { level: Some(0) }),
-            ),
-            (
-                &["--compression-level=9"],
-                Ok(LayerCompression::Gzip { level: Some(9) }),
-            ),
-            (&["--compression-level=10"], Err(("gzip", 10))),
-            (
-                &["--compression=zstd", "--compression-level=22"],
-                Ok(LayerCompression::Zstd { level: Some(22) }),
-            ),
-            (&["--compression=zstd", "--compression-level=0"], Err(("zstd", 0))),
-            (&["--compression=zstd", "--compression-level=-2"], Err(("zstd", -2))),
-        ] {
-            let result = Site::new().convert(line).map(|request| request.image.compression);
-            match expected {
-                Ok(compression) => assert_eq!(result, Ok(compression), "{line:?}"),
-                Err((codec, level)) => {
-                    let expected = format!("--compression-level {level} is out of range for {codec} (");
-                    assert!(result.unwrap_err()[0].starts_with(&expected), "{line:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn combinations_that_cannot_work_are_refused() {
-        let destination = "--destination=r.example/app";
-        for (line, expected) in [
-            (&[][..], &["you must provide --destination, or use --no-push"][..]),
-            (
-                &["--no-push=false"],
-                &["you must provide --destination, or use --no-push"],
-            ),
-            (&["--no-push", "--digest-file=d"], &[]),
-            (
-                &["--no-push", "--image-name-with-digest-file=d"],
-                &["--image-name-with-digest-file needs a --destination"],
-            ),
-            (
-                &["--no-push", "--image-name-tag-with-digest-file=d"],
-                &["--image-name-tag-with-digest-file needs a --destination"],
-            ),
-            (
-                &[
-                    destination,
-                    "--image-name-with-digest-file=d",
-                    "--image-name-tag-with-digest-file=e",
-                ],
-                &[],
-            ),
-            (
-                &["--destination=UP"],
-                &["--destination \"UP\" is not a name to push to"],
-            ),
-            (
-                &[destination, "--compression=zstd", "--image-format=docker"],
-                &["--image-format=docker cannot hold --compression=zstd layers"],
-            ),
-            (
-                &[destination, "--tar-path=t", "--image-format=oci"],
-                &["--tar-path writes an archive in Docker's format, which --image-format=oci excludes"],
-            ),
-            (
-                &[destination, "--tar-path=t", "--compression=zstd"],
-                &["--tar-path writes an archive in Docker's format, which cannot hold --compression=zstd layers"],
-            ),
-            (&[destination, "--tarPath=t", "--image-format=docker"], &[]),
-            (
-                &[destination, "--reproducible", "--rewrite-timestamp=false"],
-                &["--reproducible excludes --rewrite-timestamp=false"],
-            ),
-            (&[destination, "--reproducible=false", "--rewrite-timestamp=false"], &[]),
-            (
-                &[destination, "--digest-file=https://x/y"],
-                &["--digest-file takes a file; sending the digest to an https:// address is not implemented yet"],
-            ),
-            (&[destination, "--dryrun"], &["--dryrun is not implemented yet"]),
-            (
-                &[destination, "--build-arg==x"],
-                &["--build-arg needs a name before the ="],
-            ),
-            (&[destination, "--git=depth=1,branch=main"], &[]),
-            (
-                &[destination, "--git=depth"],
-                &["invalid git flag, must be in the key=value format: depth"],
-            ),
-        ] {
-            let line = [&["--context=context"], line].concat();
-            let problems = Site::new().convert_bare(&line).err().unwrap_or_default();
-            assert_eq!(problems, expected, "{line:?}");
-        }
     }
 
     #[test]

@@ -180,6 +180,11 @@ impl Diagnostic for Problem {
     }
 }
 
+/// Takes the value, or notes the problem.
+pub(super) fn noted<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|problem| problems.push(problem)).ok()
+}
+
 /// Everything that is wrong with a command line. Never empty.
 #[derive(Debug)]
 pub(super) struct Problems(pub(super) Vec<Problem>);
