@@ -18,8 +18,6 @@ mod display;
 mod environment;
 mod epoch;
 mod error;
-#[cfg(test)]
-mod from_tests;
 mod history;
 mod identity;
 mod merge;

@@ -9,7 +9,7 @@ fn epoch_of(text: &str, build_args: &[(&str, &str)]) -> Result<String, String> {
     let outline = outline_of(text, build_args)?;
     Ok(match outline.open_epoch() {
         Some(source) => format!("{source:?}"),
-        None => match ready(&outline).epoch {
+        None => match planned(&outline)?.epoch {
             Some(time) => time.as_second().to_string(),
             None => String::new(),
         },
@@ -25,22 +25,7 @@ fn outline_of(text: &str, build_args: &[(&str, &str)]) -> Result<Outline, String
     ] {
         options.contexts.add(context, Path::new("/")).unwrap();
     }
-    let file = parse("Dockerfile", text.as_bytes()).map_err(|error| render(&error))?;
-    outline(&file, &options).map_err(|error| render(&error))
-}
-
-fn ready(outline: &Outline) -> Plan {
-    let mut configs = BaseConfigs::new();
-    loop {
-        match plan(outline, &configs).unwrap() {
-            Planning::Ready(plan) => return plan,
-            Planning::Needs(images) => {
-                for need in images {
-                    configs.insert(need.image.clone(), base_config(&need.image));
-                }
-            }
-        }
-    }
+    outlined(text, &options)
 }
 
 #[test]
@@ -128,7 +113,7 @@ fn l406_stages_see_the_number() {
             outline.settle_epoch(age.map(|second| Timestamp::from_second(second).unwrap()));
             assert_eq!(outline.open_epoch(), None);
         }
-        let plan = ready(&outline);
+        let plan = planned(&outline).unwrap();
         assert_eq!(plan.epoch.map(Timestamp::as_second), age);
         let env = &last_run(&plan).env;
         env.iter()

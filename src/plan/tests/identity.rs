@@ -6,9 +6,8 @@ use super::*;
 /// The target's steps that touch files: keyword and identity.
 fn steps(text: &str, build_args: &[(&str, &str)]) -> Vec<(String, StepId)> {
     let plan = plan_with(text, &options(build_args)).unwrap();
-    let changing = target(&plan).steps.iter().filter(|step| step.step != Step::Metadata);
     let keyword = |step: &PlannedStep| step.text.split(' ').next().unwrap().to_owned();
-    changing.map(|step| (keyword(step), step.id)).collect()
+    changing(&plan).map(|step| (keyword(step), step.id)).collect()
 }
 
 /// The keywords of all steps of `new`, those in capitals whose identity `old` has not.
@@ -192,4 +191,43 @@ fn what_a_copy_s_result_depends_on() {
     // The steps themselves are two.
     let id = |copy: &str| ids(&plan_of(&format!("FROM a\n{copy}")));
     assert_ne!(id("COPY a/b/f /x"), id("COPY c/f /x"));
+}
+
+#[test]
+fn what_identities_depend_on() {
+    let base = "FROM a\nARG x=1\nCOPY f /\nRUN one\nENV e=1\nRUN two";
+    let count_same = |text: &str| {
+        let (old, new) = (ids(&plan_of(base)), ids(&plan_of(text)));
+        old.iter().zip(&new).take_while(|(a, b)| a == b).count()
+    };
+    for (what, text, same) in [
+        ("nothing", base, 3),
+        (
+            "metadata",
+            "FROM a\nARG x=1\nLABEL l=1\nCOPY f /\nCMD y\nRUN one\nENV e=1\nEXPOSE 1\nRUN two",
+            3,
+        ),
+        (
+            "white space and comments",
+            "FROM a\nARG x=1\n\n# c\nCOPY   f  /\nRUN one\nENV e=1\nRUN two",
+            3,
+        ),
+        ("ARG", "FROM a\nARG x=2\nCOPY f /\nRUN one\nENV e=1\nRUN two", 1),
+        ("ENV", "FROM a\nARG x=1\nCOPY f /\nRUN one\nENV e=2\nRUN two", 2),
+        (
+            "USER",
+            "FROM a\nARG x=1\nCOPY f /\nRUN one\nENV e=1\nUSER u\nRUN two",
+            2,
+        ),
+        ("base", "FROM b\nARG x=1\nCOPY f /\nRUN one\nENV e=1\nRUN two", 0),
+        (
+            "destination",
+            "FROM a\nARG x=1\nCOPY f /g\nRUN one\nENV e=1\nRUN two",
+            0,
+        ),
+    ] {
+        assert_eq!(count_same(text), same, "{what}");
+    }
+    let copied = |run: &str| ids(&plan_of(&format!("FROM a AS p\nRUN {run}\nFROM a\nCOPY --from=p / /")));
+    assert_ne!(copied("x"), copied("y"));
 }

@@ -20,12 +20,7 @@ fn l384_triggers_are_stored_and_leave_no_history() {
         config.config.on_build,
         ["RUN echo $x", "copy --chown=$x  a b ", "RUN <<E\n$x\n  E\nE", "FOO"]
     );
-    let history: Vec<_> = config
-        .history
-        .iter()
-        .filter_map(|entry| entry.created_by.as_deref())
-        .collect();
-    assert_eq!(history, ["base", "ENV x=1"]);
+    assert_eq!(created_by(&plan), ["base", "ENV x=1"]);
     assert!(target(&plan).steps.iter().all(|step| step.step == Step::Metadata));
 }
 
@@ -201,4 +196,16 @@ fn l388_l444_mistakes_of_triggers() {
         assert!(report.contains(message), "{text}: {report}");
         assert!(report.contains(&format!("  Dockerfile:{line}\n")), "{text}: {report}");
     }
+}
+
+#[test]
+fn triggers_run_first_and_point_to_from() {
+    assert_eq!(
+        steps_of(
+            "
+FROM onbuild
+RUN own"
+        ),
+        ["2: ENV T=1", "2: RUN trigger $T", "3: RUN own"]
+    );
 }

@@ -201,3 +201,92 @@ fn identities_of_copies_know_every_flag() {
     let ignored = |flags: &str| id("a", flags).0;
     assert_eq!(ignored("--link --chmod=644"), ignored("--chmod=644"));
 }
+
+#[test]
+fn l333_l334_checksums_belong_to_one_download_or_commit() {
+    let sha = "0".repeat(64);
+    let error = |line: &str| {
+        let text = format!("FROM a\n{line}").replace("SHA", &sha);
+        let rendered = plan_with(&text, &options(&[])).unwrap_err().replace(&sha, "SHA");
+        let told = |line: &&str| line.starts_with("error: ") || line.starts_with("  = ");
+        let lines: Vec<&str> = rendered.lines().filter(told).collect();
+        lines.join("").replace("error: ", "").replace("  = ", ": ")
+    };
+    for (line, expected) in [
+        (
+            "ADD --checksum=sha256:SHA a /d",
+            "checksum requires HTTP(S) or Git sources",
+        ),
+        (
+            "ADD --checksum=sha256:SHA github.com/o/r /d",
+            "checksum requires HTTP(S) or Git sources",
+        ),
+        (
+            "ADD --checksum=sha256:SHA http://h/a http://h/b /d/",
+            "checksum can't be specified for multiple sources",
+        ),
+        (
+            "ADD --checksum=sha256:SHA http://h/a b /d/",
+            "checksum can't be specified for multiple sources",
+        ),
+        (
+            "ADD --checksum=md5:0123 http://h/a /d",
+            r#"invalid checksum: digest "md5:0123" uses an unsupported algorithm (sha256 and sha512 are supported)"#,
+        ),
+        (
+            "ADD --checksum=unknown:SHA http://h/a /d",
+            r#"invalid checksum: digest "unknown:SHA" uses an unsupported algorithm (sha256 and sha512 are supported)"#,
+        ),
+        (
+            "ADD --checksum=SHA http://h/a /d",
+            r#"invalid checksum: digest "SHA" has no algorithm (expected sha256:<64 hex digits>)"#,
+        ),
+        (
+            "ADD --checksum=sha256:0 http://h/a /d",
+            r#"invalid checksum: digest "sha256:0" must have 64 lower-case hexadecimal digits after the colon"#,
+        ),
+        (
+            "ADD --checksum=xyz git://h/a /d",
+            r#"invalid checksum "xyz": it must be a commit or the beginning of one, in hexadecimal digits"#,
+        ),
+        (
+            "ADD --keep-git-dir=false git://h/a?keep-git-dir=true /d",
+            "inconsistent keep-git-dir configuration",
+        ),
+        ("ADD git://h/a?x=y /d", r#"unexpected query "x""#),
+    ] {
+        assert_eq!(error(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn l328_l331_unpack_decides_about_downloads() {
+    for (flag, archives) in [
+        ("", Archives::Extract),
+        ("--unpack ", Archives::ExtractDownloads),
+        ("--unpack=true ", Archives::ExtractDownloads),
+        ("--unpack=false ", Archives::Keep),
+    ] {
+        assert_eq!(
+            last_copy(&format!("FROM a\nADD {flag}http://h/x.tar /d")).archives,
+            archives,
+            "{flag}"
+        );
+    }
+}
+
+#[test]
+fn passwords_in_addresses_are_not_shown() {
+    let text = "FROM a\nARG token\nADD https://me:secret@h/x https://${token}@h/y /d/";
+    let plan = plan_with(text, &options(&[("token", "secret")])).unwrap();
+    let shown = format!("{plan}");
+    assert!(!shown.contains("secret"), "{shown}");
+    assert!(shown.contains("source https://***@h/x as \"x\""), "{shown}");
+    assert_eq!(
+        created_by(&plan).last(),
+        Some(&"ADD https://***@h/x https://***@h/y /d/ # buildkit")
+    );
+    let steps = &target(&plan).steps;
+    assert!(!steps[1].text.contains("secret"), "{}", steps[1].text);
+    assert!(!steps[1].excerpt.to_string().contains("secret"), "{}", steps[1].excerpt);
+}

@@ -1,15 +1,8 @@
 //! FROM and named contexts: what names mean.
 
-use serde_json::{Value, json};
+use std::path::Path;
 
-use super::tests::{ids, options, plan_of, plan_with, target};
 use super::*;
-
-/// The first line of the report.
-fn error(text: &str) -> String {
-    let report = plan_with(text, &options(&[])).unwrap_err();
-    report.lines().next().unwrap_or_default().to_owned()
-}
 
 /// What the target starts from.
 fn base(text: &str) -> String {
@@ -200,7 +193,7 @@ fn l188_a_base_alone_is_the_base() {
 fn images_that_may_be_misspelt_stages_or_contexts() {
     let hint = |text: &str| {
         let mut options = options(&[]);
-        options.contexts.add("assets=.", std::path::Path::new("/")).unwrap();
+        options.contexts.add("assets=.", Path::new("/")).unwrap();
         let plan = plan_with(text, &options).unwrap();
         plan.images.last().unwrap().hint.as_ref().map(ToString::to_string)
     };
@@ -232,7 +225,7 @@ fn images_that_may_be_misspelt_stages_or_contexts() {
 fn with_contexts(text: &str, contexts: &[&str]) -> Result<Plan, String> {
     let mut options = options(&[]);
     for written in contexts {
-        options.contexts.add(written, std::path::Path::new("/here")).unwrap();
+        options.contexts.add(written, Path::new("/here")).unwrap();
     }
     plan_with(text, &options)
 }
@@ -248,8 +241,7 @@ fn l355_contexts_replace_images_in_from_and_copy() {
         "FROM scratch\nONBUILD COPY --from=base / /\nFROM base\nRUN x",
     ] {
         let plan = with_contexts(text, &context).unwrap();
-        let images: Vec<_> = plan.images.iter().map(|need| need.image.to_string()).collect();
-        assert_eq!(images, ["docker.io/library/other:1 for linux/arm64"], "{text}");
+        assert_eq!(images(&plan), ["docker.io/library/other:1 for linux/arm64"], "{text}");
     }
 }
 
@@ -309,8 +301,7 @@ fn l356_a_context_replaces_the_stage_of_its_name() {
     let text = "FROM a AS one\nENV E=1\nRUN x\nONBUILD RUN never\nFROM one\nCOPY --from=one f /";
     let plan = with_contexts(text, &["one=docker-image://other"]).unwrap();
     assert_eq!(plan.stages[0].steps, []);
-    let images: Vec<_> = plan.images.iter().map(|need| need.image.to_string()).collect();
-    assert_eq!(images, ["docker.io/library/other:latest for linux/arm64"]);
+    assert_eq!(images(&plan), ["docker.io/library/other:latest for linux/arm64"]);
     assert_eq!(target(&plan).steps.len(), 1, "the replaced stage has no triggers");
     assert_eq!(target(&plan).base, Base::Stage(StageId(0)));
 
@@ -363,4 +354,78 @@ fn l358_an_empty_root_has_no_layer() {
     let plan = with_contexts("FROM base\nENV a=b", &["base=docker-image://scratch"]).unwrap();
     assert_eq!(target(&plan).base, Base::Scratch);
     assert_eq!(target(&plan).steps.len(), 1);
+}
+
+#[test]
+fn from_lines_use_the_global_scope() {
+    for (text, build_args, expected) in [
+        ("ARG t=1\nFROM a:$t", &[][..], "docker.io/library/a:1 for linux/arm64"),
+        (
+            "ARG t=1\nFROM a:$t",
+            &[("t", "2")],
+            "docker.io/library/a:2 for linux/arm64",
+        ),
+        (
+            "FROM --platform=$BUILDPLATFORM a",
+            &[],
+            "docker.io/library/a:latest for linux/amd64",
+        ),
+        (
+            "FROM a-${TARGETARCH}",
+            &[],
+            "docker.io/library/a-arm64:latest for linux/arm64",
+        ),
+        ("FROM 0", &[], "docker.io/library/0:latest for linux/arm64"),
+        ("FROM \"a\"", &[], "docker.io/library/a:latest for linux/arm64"),
+    ] {
+        let plan = plan_with(text, &options(build_args)).unwrap();
+        assert_eq!(images(&plan), [expected], "{text}");
+    }
+}
+
+/// What an image is for: what was asked for; else its base says it.
+#[test]
+fn l409_the_platform_of_the_image() {
+    use PlatformOrigin::{Default, Requested};
+    for (origin, asked, text, expected) in [
+        (Requested, "linux/arm64", "FROM a", "linux/arm64"),
+        (Requested, "linux/arm64", "FROM --platform=linux/s390x a", "linux/arm64"),
+        (
+            Requested,
+            "linux/arm64",
+            "FROM --platform=linux/s390x scratch",
+            "linux/arm64",
+        ),
+        (
+            Requested,
+            "linux/arm/v6",
+            "FROM --platform=linux/arm/v7 a",
+            "linux/arm/v6",
+        ),
+        (
+            Requested,
+            "linux/amd64",
+            "FROM --platform=linux/amd64/v3 a",
+            "linux/amd64/v3",
+        ),
+        (Default, "linux/amd64", "FROM a", "linux/amd64"),
+        (Default, "linux/amd64", "FROM --platform=linux/s390x a", "linux/s390x"),
+        (
+            Default,
+            "linux/amd64",
+            "FROM --platform=linux/s390x a AS b\nFROM b",
+            "linux/s390x",
+        ),
+        (Default, "linux/amd64", "FROM scratch", "linux/amd64"),
+    ] {
+        let options = PlanOptions {
+            target_platform: asked.parse().unwrap(),
+            platform_origin: origin,
+            ..options(&[])
+        };
+        let plan = plan_with(text, &options).unwrap();
+        let product = &plan.products[0];
+        assert_eq!(product.platform.to_string(), expected, "{origin:?} {asked} {text}");
+        assert_eq!(product.config.platform, product.platform);
+    }
 }
