@@ -15,6 +15,7 @@ use rbuild::http::Backoff;
 use rbuild::oci::{Descriptor, Digest, Index, Manifest, ManifestFormat, MediaType, Platform, Raw, Reference};
 use rbuild::progress::{Event, Progress, Silent, TransferEnd};
 use rbuild::registry::{Client, CredentialSources, Credentials, RegistryError, RegistryOptions};
+use rbuild::secret::SecretText;
 use rbuild::store::{Blob, Blobs, Incoming, StoreError};
 use registry_support::{Registry, Scripted, Seen, answer, cut_answer};
 
@@ -40,7 +41,7 @@ fn client_with(options: RegistryOptions, credentials: Credentials) -> Client {
 fn password(host: &str, user: &str, password: &str) -> Credentials {
     let config = format!(r#"{{"auths":{{"{host}":{{"username":"{user}","password":"{password}"}}}}}}"#);
     Credentials::new(CredentialSources {
-        docker_auth_config: Some(config),
+        docker_auth_config: Some(SecretText::new(config)),
         uid: u32::MAX,
         ..CredentialSources::default()
     })

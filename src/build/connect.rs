@@ -3,11 +3,8 @@
 use std::sync::Arc;
 
 use super::error::{BuildError, Problem};
-use super::request::{
-    BuildRequest, Context, CredentialSources, FetchedContext, Mirror, RegistryOptions, RemoteContext, Secret,
-};
+use super::request::{BuildRequest, Context, FetchedContext, Mirror, RegistryOptions, RemoteContext};
 use crate::cancel::Cancel;
-use crate::http::ClientCertificate;
 use crate::progress::Progress;
 use crate::registry::{self, Client, Credentials};
 use crate::remote::{GitSource, Remote, RemoteOptions};
@@ -18,7 +15,7 @@ pub(crate) fn client(
     progress: &Arc<dyn Progress>,
     cancel: &Cancel,
 ) -> Result<Client, BuildError> {
-    let credentials = Credentials::new(sources(&options.credentials));
+    let credentials = Credentials::new(options.credentials.clone());
     let client = Client::new(settings(options), credentials, Arc::clone(progress), cancel.clone());
     Ok(client.map_err(Problem::Client)?)
 }
@@ -49,10 +46,6 @@ fn unverified(context: &Context) -> Option<GitSource> {
 
 fn settings(options: &RegistryOptions) -> registry::RegistryOptions {
     let defaults = registry::RegistryOptions::default();
-    let certificate = |pair: &super::request::ClientCertificate| ClientCertificate {
-        certificate: pair.certificate.clone(),
-        key: pair.key.clone(),
-    };
     let mirrors = |mirrors: &Vec<Mirror>| mirrors.iter().map(address).collect();
     registry::RegistryOptions {
         insecure_push: options.insecure,
@@ -62,11 +55,7 @@ fn settings(options: &RegistryOptions) -> registry::RegistryOptions {
         skip_tls_verify_pull: options.skip_tls_verify_pull,
         skip_tls_verify_registries: options.skip_tls_verify_registries.clone(),
         registry_certificates: options.certificates.clone(),
-        client_certificates: options
-            .client_certificates
-            .iter()
-            .map(|(k, v)| (k.clone(), certificate(v)))
-            .collect(),
+        client_certificates: options.client_certificates.clone(),
         maps: options
             .mirrors
             .iter()
@@ -86,22 +75,5 @@ fn address(mirror: &Mirror) -> String {
     match mirror.prefix.as_str() {
         "" => mirror.host.clone(),
         prefix => format!("{}/{prefix}", mirror.host),
-    }
-}
-
-fn sources(sources: &CredentialSources) -> registry::CredentialSources {
-    registry::CredentialSources {
-        docker_auth_config: sources
-            .docker_auth_config
-            .as_ref()
-            .map(Secret::reveal)
-            .map(str::to_owned),
-        registry_auth_file: sources.registry_auth_file.clone(),
-        docker_config: sources.docker_config.clone(),
-        xdg_runtime_dir: sources.xdg_runtime_dir.clone(),
-        xdg_config_home: sources.xdg_config_home.clone(),
-        home: sources.home.clone(),
-        uid: sources.uid,
-        path: sources.path.clone(),
     }
 }

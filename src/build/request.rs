@@ -4,13 +4,13 @@
 //! whatever the outside may decide about a build is a field. Paths are absolute.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 
 use crate::check::Policy;
+use crate::http::ClientCertificate;
 use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
 use crate::plan::{Grants, NamedContexts, Sandbox};
+use crate::registry::CredentialSources;
 use crate::remote::{GitSource, UrlSource};
 use crate::run::IsolationChoice;
 use crate::secret::SecretValue;
@@ -237,15 +237,6 @@ pub struct RegistryOptions {
     pub credentials: CredentialSources,
 }
 
-/// Certificate and key that identify us to a registry, both PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// The certificate.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
-
 /// A registry that holds another one's images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
@@ -253,49 +244,4 @@ pub struct Mirror {
     pub host: String,
     /// What stands before the repository on it; empty, or without slashes at either end.
     pub prefix: String,
-}
-
-/// What the environment says about registry credentials, unread.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CredentialSources {
-    /// Directory of `config.json`, or the file itself.
-    pub docker_config: Option<PathBuf>,
-    /// The content of a `config.json`; wins over the file.
-    pub docker_auth_config: Option<Secret>,
-    /// A file in the format of podman's `auth.json`.
-    pub registry_auth_file: Option<PathBuf>,
-    /// The user's home directory.
-    pub home: Option<PathBuf>,
-    /// Directory that may hold `containers/auth.json`.
-    pub xdg_runtime_dir: Option<PathBuf>,
-    /// Directory that may hold `containers/auth.json`.
-    pub xdg_config_home: Option<PathBuf>,
-    /// User ID, for `/run/containers/<uid>/auth.json`.
-    pub uid: u32,
-    /// Where credential helpers are looked for.
-    pub path: Option<OsString>,
-}
-
-/// A text that no message may show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    #[must_use]
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }

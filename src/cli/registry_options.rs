@@ -8,7 +8,10 @@ use super::environment::{self as env, Environment};
 use super::options::is_on;
 use super::problem::Problem;
 use super::value::{Count, KeyValue, KeyValues};
-use crate::build::request::{ClientCertificate, CredentialSources, Mirror, RegistryOptions, Secret};
+use crate::build::request::{Mirror, RegistryOptions};
+use crate::http::ClientCertificate;
+use crate::registry::CredentialSources;
+use crate::secret::SecretText;
 
 /// Docker Hub, as references name it.
 const DOCKER_HUB: &str = "docker.io";
@@ -212,7 +215,7 @@ fn credentials(environment: &Environment) -> CredentialSources {
     let config = environment.filled(env::DOCKER_AUTH_CONFIG);
     CredentialSources {
         docker_config: environment.path(env::DOCKER_CONFIG),
-        docker_auth_config: config.map(|config| Secret::new(config.to_string_lossy().into_owned())),
+        docker_auth_config: config.map(|config| SecretText::new(config.to_string_lossy().into_owned())),
         registry_auth_file: environment.path(env::REGISTRY_AUTH_FILE),
         home: environment.path(env::HOME),
         xdg_runtime_dir: environment.path(env::XDG_RUNTIME_DIR),

@@ -36,7 +36,7 @@ pub(crate) fn machine_roots(file: Option<&Path>, directory: Option<&Path>) -> Ro
 }
 
 /// A certificate to show to a server.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientCertificate {
     /// PEM file of the certificate chain.
     pub certificate: PathBuf,

@@ -14,12 +14,13 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use super::challenge::{self, Bearer, Challenge};
-use super::credentials::{Credential, Credentials, Secret};
+use super::credentials::{Credential, Credentials};
 use super::error::{Identity, RegistryError};
 use super::message::{Body, Request, Response};
 use super::transport::{Direction, Transport};
 use crate::http::client::is_internal;
 use crate::http::redact;
+use crate::secret::SecretText;
 
 const CLIENT_ID: &str = "rbuild";
 const MAX_TOKEN_ANSWER: u64 = 64 << 10;
@@ -85,7 +86,7 @@ struct TokenKey {
 
 #[derive(Clone, Debug)]
 struct Token {
-    value: Secret,
+    value: SecretText,
     received: Instant,
     life: Duration,
 }
@@ -366,7 +367,7 @@ impl TokenRequest<'_> {
             return Err(problem("answers with a token that fits no header"));
         }
         Ok(Token {
-            value: Secret::new(value),
+            value: SecretText::new(value),
             received: Instant::now(),
             life: life(answer.expires_in.as_ref()),
         })
@@ -412,7 +413,7 @@ fn add_scopes(scopes: &mut Vec<String>, text: &str) {
     }
 }
 
-fn basic(user: &str, password: &Secret) -> Option<HeaderValue> {
+fn basic(user: &str, password: &SecretText) -> Option<HeaderValue> {
     secret_header("Basic", &STANDARD.encode(format!("{user}:{}", password.reveal())))
 }
 
@@ -456,7 +457,7 @@ mod tests {
     fn long_lived_tokens_are_renewed_in_time() {
         let now = Instant::now();
         let token = |life: u64| Token {
-            value: Secret::new("t".to_owned()),
+            value: SecretText::new("t".to_owned()),
             received: now,
             life: Duration::from_secs(life),
         };
