@@ -285,7 +285,7 @@ COPY --from=other /bin/true /true
 
 /// Two builds at once, in two processes.
 #[test]
-fn root_l210_locked_waits_and_private_does_not() {
+fn root_l210_locked_waits_and_others_go_elsewhere() {
     let sandbox = sandbox();
     let holding = "RUN --mount=type=cache,target=/c,sharing=locked touch /c/held; while ! test -e /c/go; do sleep 0.1; done; echo first >> /c/order\n";
     let first = build(&sandbox, holding).start();
@@ -294,8 +294,9 @@ fn root_l210_locked_waits_and_private_does_not() {
         let key = fs::read_dir(&caches).ok()?.next()?.unwrap().path();
         Some(key.join("0/root")).filter(|root| root.join("held").exists())
     });
-    let private = "RUN --mount=type=cache,target=/c,sharing=private ! test -e /c/held && touch /c/mine\n";
-    let _built = build(&sandbox, private).run().success();
+    let elsewhere = "RUN --mount=type=cache,target=/c,sharing=private ! test -e /c/held && touch /c/mine\n\
+                     RUN --mount=type=cache,target=/c,sharing=shared ! test -e /c/held && test -e /c/mine\n";
+    let _built = build(&sandbox, elsewhere).run().success();
     assert!(slot.with_file_name("root").exists() && slot.join("../../1/root/mine").exists());
     let second = build(
         &sandbox,
@@ -313,6 +314,8 @@ fn root_l210_locked_waits_and_private_does_not() {
     let _built = first.wait().success();
     let _built = second.wait().success();
     assert_eq!(fs::read_to_string(slot.join("order")).unwrap(), "first\nsecond\n");
+    let alone = "RUN --mount=type=cache,target=/c,sharing=private test -s /c/order && ! test -e /c/mine\n";
+    let _built = build(&sandbox, alone).run().success();
 }
 
 fn wait_for<T>(mut ready: impl FnMut() -> Option<T>) -> T {

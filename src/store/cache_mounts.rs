@@ -1,13 +1,14 @@
 //! Directories of `RUN --mount=type=cache`, which outlive builds and are shared by those that run at once.
 //!
 //! ```text
-//! <state>/cache-mounts/<key>/<n>/
-//!   lock   flock held while a step uses the directory: shared by those who share it, else exclusive
-//!   root   the directory; it is renamed to this name when its first content is complete
+//! <state>/cache-mounts/<key>/
+//!   lock       flock held while a step chooses one of the directories, and gives a new one its first content
+//!   <n>/lock   flock held while a step uses the directory: shared by those who share it, else exclusive
+//!   <n>/root   the directory; it is renamed to this name when its first content is complete
 //! ```
 //!
-//! `n` is 0 but for steps that want a directory of their own: those leave 0 to the ones who share it, who would
-//! otherwise wait for them.
+//! As in BuildKit, directory 0 is everybody's, and who finds it taken goes to a further one. Only a step that locks
+//! waits for 0, so that steps which lock a cache never use it at once.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::fd::AsFd as _;
@@ -28,7 +29,7 @@ const ROOT: &str = "root";
 /// Where first content is gathered.
 const INCOMING: &str = "incoming";
 /// How often a waiting step looks whether the directory is free, and whether it is to stop.
-const INTERVAL: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_millis(20);
 
 /// All cache mounts of a state directory.
 #[derive(Clone, Debug)]
@@ -39,9 +40,9 @@ pub struct CacheMounts {
 /// What a step does when others use the same directory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum CacheUse {
-    /// It takes part.
+    /// It takes part, or takes another one when they do not share.
     Shared,
-    /// It takes one of its own.
+    /// It takes another one.
     Private,
     /// It waits until it is alone.
     Locked,
@@ -69,7 +70,7 @@ impl CacheMounts {
         }
     }
 
-    /// Takes the directory named `key`, a file name. `busy` hears of it when somebody has to be waited for. A
+    /// Takes a directory of the cache `key`, a file name. `busy` hears of it when somebody has to be waited for. A
     /// directory that is new is given to `fill` before anybody else sees it; when that fails there is none.
     ///
     /// # Errors
@@ -82,60 +83,90 @@ impl CacheMounts {
         busy: &dyn Fn(),
         fill: impl FnOnce(&Rootfs) -> Result<(), E>,
     ) -> Result<CacheMount, E> {
-        let slot = match how {
-            CacheUse::Shared => self.lock::<E>(key, FlockOperation::NonBlockingLockShared, cancel, busy)?,
-            CacheUse::Locked => self.lock::<E>(key, FlockOperation::NonBlockingLockExclusive, cancel, busy)?,
-            CacheUse::Private => self.lock_a_free_one::<E>(key, cancel)?,
+        let cache = Cache::open(self.path.join(key))?;
+        let mut patience = Patience { cancel, busy, looks: 0 };
+        loop {
+            if let Some(choosing) = cache.begin_to_choose()? {
+                if let Some(slot) = cache.choose(how)? {
+                    slot.make_whole(fill)?;
+                    return Ok(slot.into_mount()?);
+                }
+                drop(choosing);
+            }
+            patience.wait()?;
+        }
+    }
+}
+
+/// Waiting that ends with the build, and is told of when it lasts.
+struct Patience<'a> {
+    cancel: &'a Cancel,
+    busy: &'a dyn Fn(),
+    looks: u32,
+}
+
+impl Patience<'_> {
+    fn wait(&mut self) -> Result<(), Cancelled> {
+        /// To choose takes a moment only; nobody needs to hear of that.
+        const SILENT_LOOKS: u32 = 5;
+        self.cancel.check()?;
+        self.looks += 1;
+        if self.looks == SILENT_LOOKS {
+            (self.busy)();
+        }
+        std::thread::sleep(INTERVAL);
+        Ok(())
+    }
+}
+
+/// The directories of one cache.
+struct Cache {
+    path: PathBuf,
+}
+
+impl Cache {
+    fn open(path: PathBuf) -> Result<Self, StoreError> {
+        make_private(&path)?;
+        Ok(Self { path })
+    }
+
+    /// As long as the file is open, nobody else takes a directory of this cache; `None` when somebody is choosing.
+    fn begin_to_choose(&self) -> Result<Option<File>, StoreError> {
+        try_lock(&self.path.join(LOCK), FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Takes a directory; `None` when it has to be waited for.
+    fn choose(&self, how: CacheUse) -> Result<Option<Slot>, StoreError> {
+        let operation = match how {
+            CacheUse::Shared => FlockOperation::NonBlockingLockShared,
+            CacheUse::Private | CacheUse::Locked => FlockOperation::NonBlockingLockExclusive,
         };
-        if slot.path.join(ROOT).exists() {
-            return Ok(slot.into_mount()?);
-        }
-        // Whoever fills it must be alone, and somebody else may have been faster.
-        slot.wait::<E>(FlockOperation::NonBlockingLockExclusive, cancel, busy)?;
-        if !slot.path.join(ROOT).exists() {
-            slot.fill(fill)?;
-        }
-        if how == CacheUse::Shared {
-            slot.wait::<E>(FlockOperation::NonBlockingLockShared, cancel, busy)?;
-        }
-        Ok(slot.into_mount()?)
-    }
-
-    fn lock<E: From<StoreError> + From<Cancelled>>(
-        &self,
-        key: &str,
-        operation: FlockOperation,
-        cancel: &Cancel,
-        busy: &dyn Fn(),
-    ) -> Result<Slot, E> {
-        let slot = self.slot(key, 0)?;
-        slot.wait::<E>(operation, cancel, busy)?;
-        Ok(slot)
-    }
-
-    fn lock_a_free_one<E: From<StoreError> + From<Cancelled>>(&self, key: &str, cancel: &Cancel) -> Result<Slot, E> {
-        for number in 1_u32.. {
-            cancel.check()?;
-            let slot = self.slot(key, number)?;
-            if slot.try_lock(FlockOperation::NonBlockingLockExclusive)? {
-                return Ok(slot);
+        for number in 0_u32.. {
+            let path = self.path.join(number.to_string());
+            make_private(&path)?;
+            match try_lock(&path.join(LOCK), operation)? {
+                Some(lock) => return Ok(Some(Slot { path, lock })),
+                None if how == CacheUse::Locked => return Ok(None),
+                None => {}
             }
         }
         unreachable!("there are more numbers than steps")
     }
+}
 
-    fn slot(&self, key: &str, number: u32) -> Result<Slot, StoreError> {
-        let path = self.path.join(key).join(number.to_string());
-        let mut builder = DirBuilder::new();
-        let created = builder.recursive(true).mode(0o700).create(&path);
-        created.map_err(StoreError::io("create", &path))?;
-        let lock = path.join(LOCK);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&lock, flags, Mode::RUSR | Mode::WUSR).map_err(StoreError::errno("open", &lock))?;
-        Ok(Slot {
-            path,
-            lock: File::from(file),
-        })
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(StoreError::io("create", path))
+}
+
+/// The lock, or `None` when others have it. It closes on exec, so that no child holds it.
+fn try_lock(path: &Path, operation: FlockOperation) -> Result<Option<File>, StoreError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(StoreError::errno("open", path))?;
+    match rustix::io::retry_on_intr(|| rustix::fs::flock(&file, operation)) {
+        Ok(()) => Ok(Some(File::from(file))),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(StoreError::errno("lock", path)(errno)),
     }
 }
 
@@ -145,33 +176,11 @@ struct Slot {
 }
 
 impl Slot {
-    fn try_lock(&self, operation: FlockOperation) -> Result<bool, StoreError> {
-        match rustix::fs::flock(&self.lock, operation) {
-            Ok(()) => Ok(true),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(false),
-            Err(errno) => Err(StoreError::errno("lock", self.path.join(LOCK))(errno)),
-        }
-    }
-
-    /// Waits for the lock. One that is held already is given up meanwhile.
-    fn wait<E: From<StoreError> + From<Cancelled>>(
-        &self,
-        operation: FlockOperation,
-        cancel: &Cancel,
-        busy: &dyn Fn(),
-    ) -> Result<(), E> {
-        if self.try_lock(operation)? {
+    /// Gives a directory that is new its first content. Only to be called while nobody else chooses.
+    fn make_whole<E: From<StoreError>>(&self, fill: impl FnOnce(&Rootfs) -> Result<(), E>) -> Result<(), E> {
+        if self.path.join(ROOT).exists() {
             return Ok(());
         }
-        busy();
-        while !self.try_lock(operation)? {
-            cancel.check()?;
-            std::thread::sleep(INTERVAL);
-        }
-        Ok(())
-    }
-
-    fn fill<E: From<StoreError>>(&self, fill: impl FnOnce(&Rootfs) -> Result<(), E>) -> Result<(), E> {
         let incoming = self.path.join(INCOMING);
         self.remove_incoming()?;
         let root = Rootfs::create(&incoming).map_err(StoreError::io("create", &incoming))?;
@@ -231,42 +240,74 @@ mod tests {
         slot.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
+    fn without_waiting(mounts: &CacheMounts, how: CacheUse) -> CacheMount {
+        let waited = || panic!("no reason to wait");
+        let taken = mounts.acquire::<Failed>("key", how, &Cancel::default(), &waited, |_| Ok(()));
+        taken.unwrap()
+    }
+
     #[test]
-    fn l210_sharing_locked_private_shared() {
+    fn l210_who_finds_the_first_directory_taken_goes_to_a_further_one() {
         let directory = tempfile::tempdir().unwrap();
         let mounts = CacheMounts::below(directory.path());
-        let never = Cancel::default();
-        let shared = acquire(&mounts, CacheUse::Shared, &never).unwrap();
-        assert_eq!(fs::read(shared.root().host_path().join("first")).unwrap(), b"content");
-        let other = acquire(&mounts, CacheUse::Shared, &never).unwrap();
-        assert_eq!((name(&shared), name(&other)), ("0".to_owned(), "0".to_owned()));
-        let private = acquire(&mounts, CacheUse::Private, &never).unwrap();
-        let another = acquire(&mounts, CacheUse::Private, &never).unwrap();
-        assert_eq!((name(&private), name(&another)), ("1".to_owned(), "2".to_owned()));
+        let private = without_waiting(&mounts, CacheUse::Private);
+        let others = [CacheUse::Shared, CacheUse::Private, CacheUse::Shared].map(|how| without_waiting(&mounts, how));
+        assert_eq!(name(&private), "0");
+        assert_eq!(others.each_ref().map(name), ["1", "2", "1"]);
         drop(private);
-        assert_eq!(name(&acquire(&mounts, CacheUse::Private, &never).unwrap()), "1");
-        // Nobody who shares waits for one that has its own.
-        let alone = mounts.acquire::<Failed>("new", CacheUse::Private, &never, &|| (), |_| Ok(()));
-        let waited = || panic!("no reason to wait");
-        let beside = mounts.acquire::<Failed>("new", CacheUse::Shared, &never, &waited, |_| Ok(()));
-        assert_eq!(
-            (name(&alone.unwrap()), name(&beside.unwrap())),
-            ("1".to_owned(), "0".to_owned())
-        );
+        let shared = [CacheUse::Shared, CacheUse::Shared].map(|how| without_waiting(&mounts, how));
+        assert_eq!(shared.each_ref().map(name), ["0", "0"]);
+        drop((others, shared));
+        let locked = without_waiting(&mounts, CacheUse::Locked);
+        let beside = [CacheUse::Shared, CacheUse::Private].map(|how| without_waiting(&mounts, how));
+        assert_eq!(name(&locked), "0");
+        assert_eq!(beside.each_ref().map(name), ["1", "2"]);
+    }
 
-        // Whoever wants it alone waits for the last of those who share it.
-        let (done, locked) = mpsc::channel();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let locked = acquire(&mounts, CacheUse::Locked, &never).unwrap();
-                done.send(name(&locked)).unwrap();
+    /// Steps of one build are threads, which all begin when the cache is new.
+    #[test]
+    fn l210_those_who_share_meet_in_a_new_cache_and_those_who_do_not_are_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mounts = CacheMounts::below(directory.path());
+        let at_once = |how| {
+            let started = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                let take = || {
+                    started.wait();
+                    let taken = acquire(&mounts, how, &Cancel::default()).unwrap();
+                    started.wait();
+                    assert_eq!(fs::read(taken.root().host_path().join("first")).unwrap(), b"content");
+                    name(&taken)
+                };
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
+                let mut names: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+                names.sort();
+                names.dedup();
+                names
+            })
+        };
+        assert_eq!(at_once(CacheUse::Shared), ["0"]);
+        assert_eq!(at_once(CacheUse::Private).len(), 8);
+    }
+
+    #[test]
+    fn l210_whoever_locks_waits_for_the_last_of_those_who_share_and_for_one_that_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mounts = CacheMounts::below(directory.path());
+        for how in [CacheUse::Shared, CacheUse::Private] {
+            let held = without_waiting(&mounts, how);
+            let (waits, waiting) = mpsc::channel();
+            std::thread::scope(|scope| {
+                let locked = scope.spawn(|| {
+                    let busy = || waits.send(()).unwrap();
+                    mounts.acquire::<Failed>("key", CacheUse::Locked, &Cancel::default(), &busy, |_| Ok(()))
+                });
+                waiting.recv().unwrap();
+                assert!(!locked.is_finished());
+                drop(held);
+                assert_eq!(name(&locked.join().unwrap().unwrap()), "0");
             });
-            drop(shared);
-            std::thread::sleep(INTERVAL * 2);
-            assert!(locked.try_recv().is_err());
-            drop(other);
-            assert_eq!(locked.recv().unwrap(), "0");
-        });
+        }
     }
 
     #[test]
