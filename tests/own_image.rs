@@ -1,33 +1,133 @@
-//! The image that ships rbuild, built by rbuild from the repository's own Dockerfile.
+//! The images that ship rbuild, built by rbuild from the repository's own Dockerfile: first on this machine, then by the
+//! image itself.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
+use serde_json::Value;
 use support::{Rbuild, Registry, Sandbox, listing, rbuild, runtime};
 
+/// What a registry stores for one of the images must be smaller.
+const LARGEST: u64 = 25_000_000;
+
+const ENVIRONMENT: [&str; 6] = [
+    "HOME=/root",
+    "USER=root",
+    "PATH=/usr/local/bin:/kaniko",
+    "SSL_CERT_DIR=/kaniko/ssl/certs",
+    "DOCKER_CONFIG=/kaniko/.docker/",
+    "DOCKER_CREDENTIAL_GCR_CONFIG=/kaniko/.config/gcloud/docker_credential_gcr_config.json",
+];
+
+/// What every one of them holds, as listings begin.
+const COMMON: [&str; 7] = [
+    "/etc/nsswitch.conf file 0644 0:0",
+    "/kaniko dir 0777 0:0",
+    "/kaniko/.docker dir 0777 0:0",
+    "/kaniko/executor file 0755 0:0",
+    "/kaniko/ssl/certs/ca-certificates.crt file 0644 0:0",
+    "/kaniko/warmer symlink",
+    "/workspace dir 0755 0:0",
+];
+
+struct Site {
+    registry: Registry,
+    sandbox: Sandbox,
+}
+
+impl Site {
+    fn config(&self, image: &str) -> Value {
+        let mut skopeo = self.sandbox.command("skopeo");
+        skopeo.args(["inspect", "--tls-verify=false", "--config"]);
+        skopeo.arg(format!("docker://{}", self.registry.reference(image)));
+        serde_json::from_str(&self.sandbox.run(skopeo).success().stdout).unwrap()
+    }
+
+    fn compressed_size(&self, image: &str) -> u64 {
+        let mut skopeo = self.sandbox.command("skopeo");
+        skopeo.args(["inspect", "--tls-verify=false", "--raw"]);
+        skopeo.arg(format!("docker://{}", self.registry.reference(image)));
+        let manifest: Value = serde_json::from_str(&self.sandbox.run(skopeo).success().stdout).unwrap();
+        let layers = manifest["layers"].as_array().unwrap().iter();
+        layers.map(|layer| layer["size"].as_u64().unwrap()).sum()
+    }
+
+    fn check(&self, image: &str, entrypoint: &str, environment: &[&str], more: &[&str]) -> Vec<String> {
+        let files = listing::of_reference(&self.sandbox, &self.registry.reference(image));
+        for expected in COMMON.iter().chain(more) {
+            let is_there = files.iter().any(|line| line.starts_with(expected));
+            assert!(is_there, "{image} lacks {expected}: {files:#?}");
+        }
+        let size = self.compressed_size(image);
+        assert!(size < LARGEST, "{image} has {size} bytes");
+        let config = &self.config(image)["config"];
+        let variables = config["Env"].as_array().unwrap().iter();
+        let variables: BTreeSet<_> = variables.map(|variable| variable.as_str().unwrap()).collect();
+        assert_eq!(variables, environment.iter().copied().collect(), "{image}");
+        assert_eq!(config["Entrypoint"], serde_json::json!([entrypoint]), "{image}");
+        assert_eq!(config["WorkingDir"], "/workspace", "{image}");
+        files
+    }
+}
+
+/// The program under test without what only a debugger reads.
+fn stripped(to: &Path) {
+    let status = Command::new("strip").arg("-o").arg(to).arg(rbuild::program()).status();
+    assert!(status.unwrap().success());
+}
+
 #[test]
-fn root_rbuild_builds_its_own_image() {
+fn root_rbuild_builds_its_own_images_and_they_build_themselves() {
     let (registry, sandbox) = (Registry::start(), Sandbox::new());
+    registry.push_base(&sandbox, "debian");
     let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile");
     let context = sandbox.directory("context");
-    sandbox.directory("context/dist");
-    std::fs::copy(rbuild::program(), context.join("dist/rbuild")).unwrap();
-    let image = registry.reference("rbuild:1");
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    };
+    stripped(&sandbox.directory(&format!("context/dist/{architecture}")).join("rbuild"));
+    let base = format!("--build-arg=BASE={}", registry.reference("debian:1"));
     let build = Rbuild::build(&sandbox, &dockerfile, &context)
-        .arg("--build-arg=BINARY=prebuilt")
-        .destination(&image);
+        .args(["--build-arg=BINARY=prebuilt", "--target=debug", &base])
+        .destination(&registry.reference("rbuild:debug"));
     let _built = build.run().success();
-    let files = listing::of_reference(&sandbox, &image);
-    assert!(
-        files
-            .iter()
-            .any(|line| line.starts_with("/kaniko/executor file 0755 0:0")),
-        "{files:#?}"
-    );
-    assert!(!files.iter().any(|line| line.starts_with("/rbuild ")), "{files:#?}");
-    let said = runtime::run_image(&sandbox, &image, &["version"]).success();
+    let site = Site { registry, sandbox };
+
+    let mut environment = ENVIRONMENT;
+    environment[2] = "PATH=/usr/local/bin:/kaniko:/busybox";
+    let shell = [
+        "/bin/sh symlink",
+        "/busybox/busybox file 0755 0:0",
+        "/busybox/cat symlink",
+        "/busybox/sh symlink",
+    ];
+    let _files = site.check("rbuild:debug", "/kaniko/executor", &environment, &shell);
+    let volumes = &site.config("rbuild:debug")["config"]["Volumes"];
+    assert_eq!(*volumes, serde_json::json!({"/busybox": {}}));
+
+    // The image builds the others as a pipeline would: from its shell, and with itself as the source of the binary.
+    std::fs::copy(&dockerfile, context.join("Dockerfile")).unwrap();
+    let binary = format!("--build-arg=BINARY={}", site.registry.reference("rbuild:debug"));
+    let mount = format!("--volume={}:/workspace:ro", context.display());
+    let build = |target: &str| {
+        let destination = site.registry.reference(&format!("rbuild:{target}"));
+        format!("/kaniko/executor {base} {binary} --target {target} --destination {destination}")
+    };
+    let script = format!("set -e; {}; {}", build("executor"), build("warmer"));
+    let flags = ["--privileged", &mount, "--entrypoint="];
+    let debug = site.registry.reference("rbuild:debug");
+    let _built = runtime::run_image_with(&site.sandbox, &debug, &flags, &["/busybox/sh", "-c", &script]).success();
+
+    let files = site.check("rbuild:executor", "/kaniko/executor", &ENVIRONMENT, &[]);
+    assert!(files.iter().all(|line| !line.starts_with("/b")), "{files:#?}");
+    let _files = site.check("rbuild:warmer", "/kaniko/warmer", &ENVIRONMENT, &[]);
+    let executor = site.registry.reference("rbuild:executor");
+    let said = runtime::run_image(&site.sandbox, &executor, &["version"]).success();
     assert_eq!(said.stdout.trim(), concat!("rbuild ", env!("CARGO_PKG_VERSION")));
 }

@@ -26,6 +26,8 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Manifests and configs are read whole; nothing legitimate comes near.
 const MAX_DOCUMENT: u64 = 8 << 20;
 
+const CHUNK: usize = 128 << 10;
+
 /// An image layout directory.
 #[derive(Clone, Debug)]
 pub struct ImageLayout {
@@ -254,14 +256,26 @@ impl ImageLayout {
             .map_err(StoreError::io("read", blob.path()))?;
         let mut digester = Digester::like(&descriptor.digest);
         digester.update(&bytes);
-        let actual = digester.finish();
-        match actual == descriptor.digest {
-            true => Ok(bytes),
-            false => Err(StoreError::Digest {
-                expected: Box::new(descriptor.digest),
-                actual: Box::new(actual),
-            }),
+        check_digest(descriptor, digester)?;
+        Ok(bytes)
+    }
+
+    /// Reads a blob of any size and compares it with its descriptor.
+    ///
+    /// # Errors
+    /// [`StoreError::Size`], [`StoreError::Digest`], [`StoreError::Io`].
+    pub fn verify(&self, descriptor: &Descriptor) -> Result<(), StoreError> {
+        let blob = self.blob(descriptor)?;
+        let mut file = blob.open()?;
+        let mut digester = Digester::like(&descriptor.digest);
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match file.read(&mut buffer).map_err(StoreError::io("read", blob.path()))? {
+                0 => break,
+                read => digester.update(&buffer[..read]),
+            }
         }
+        check_digest(descriptor, digester)
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -281,6 +295,17 @@ impl ImageLayout {
 
     fn write_file(&self, path: &Path, content: &mut dyn Read) -> Result<(), StoreError> {
         write_beside(path, |file| io::copy(content, file).map(drop))
+    }
+}
+
+fn check_digest(descriptor: &Descriptor, digester: Digester) -> Result<(), StoreError> {
+    let actual = digester.finish();
+    match actual == descriptor.digest {
+        true => Ok(()),
+        false => Err(StoreError::Digest {
+            expected: Box::new(descriptor.digest),
+            actual: Box::new(actual),
+        }),
     }
 }
 

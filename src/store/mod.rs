@@ -17,6 +17,7 @@
 //! symlink that a build may have made.
 
 mod archive;
+mod base_images;
 mod blobs;
 mod cache_mounts;
 mod error;
@@ -26,6 +27,7 @@ mod remove;
 mod state;
 
 pub use archive::{ArchiveImage, write_archive};
+pub use base_images::{BaseImages, Entry, Warming};
 pub use blobs::{Blob, BlobWriter, Blobs};
 pub use cache_mounts::{CacheMount, CacheMounts, CacheUse};
 pub use error::StoreError;

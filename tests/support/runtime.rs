@@ -10,8 +10,13 @@ use super::process::{Output, Running};
 
 /// Starts the image at `reference` and returns what it printed.
 pub(crate) fn run_image(sandbox: &Sandbox, reference: &str, command: &[&str]) -> Output {
-    let mut podman = podman_run(sandbox, reference, &[]);
-    podman.args(command);
+    run_image_with(sandbox, reference, &[], command)
+}
+
+/// The same with more flags for podman.
+pub(crate) fn run_image_with(sandbox: &Sandbox, reference: &str, flags: &[&str], command: &[&str]) -> Output {
+    let mut podman = podman_run(sandbox, flags);
+    podman.arg(reference).args(command);
     let output = sandbox.run(podman);
     release_storage(sandbox);
     output
@@ -27,8 +32,14 @@ pub(crate) struct Container<'s> {
 impl<'s> Container<'s> {
     /// Starts the image at `reference` with these variables added to its environment.
     pub(crate) fn start(sandbox: &'s Sandbox, reference: &str, env: &[(&str, &str)]) -> Self {
-        let podman = sandbox.start(podman_run(sandbox, reference, env));
-        Self { sandbox, podman }
+        let variables: Vec<_> = env.iter().map(|(name, value)| format!("--env={name}={value}")).collect();
+        let flags: Vec<_> = variables.iter().map(String::as_str).collect();
+        let mut podman = podman_run(sandbox, &flags);
+        podman.arg(reference);
+        Self {
+            sandbox,
+            podman: sandbox.start(podman),
+        }
     }
 
     /// Whether it has ended by itself.
@@ -48,14 +59,10 @@ impl<'s> Container<'s> {
     }
 }
 
-fn podman_run(sandbox: &Sandbox, reference: &str, env: &[(&str, &str)]) -> Command {
+fn podman_run(sandbox: &Sandbox, flags: &[&str]) -> Command {
     let mut podman = podman(sandbox);
     podman.args(["run", "--rm", "--quiet", "--tls-verify=false", "--network=host"]);
-    podman.args(["--no-healthcheck"]);
-    for (name, value) in env {
-        podman.arg("--env").arg(format!("{name}={value}"));
-    }
-    podman.arg(reference);
+    podman.args(["--no-healthcheck"]).args(flags);
     podman
 }
 
