@@ -91,7 +91,11 @@ fn root_rbuild_builds_its_own_images_and_they_build_themselves() {
         "aarch64" => "arm64",
         _ => "amd64",
     };
-    stripped(&sandbox.directory(&format!("context/dist/{architecture}")).join("rbuild"));
+    stripped(
+        &sandbox
+            .directory(&format!("context/dist/{architecture}"))
+            .join("rbuild"),
+    );
     let base = format!("--build-arg=BASE={}", registry.reference("debian:1"));
     let build = Rbuild::build(&sandbox, &dockerfile, &context)
         .args(["--build-arg=BINARY=prebuilt", "--target=debug", &base])

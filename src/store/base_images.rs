@@ -429,7 +429,10 @@ mod tests {
         let cancel = Cancel::default();
         let first = lock(&images, &digest, &cancel).unwrap();
         cancel.by_failure();
-        assert!(lock(&images, &digest, &cancel).is_err(), "it waits until it is cancelled");
+        assert!(
+            lock(&images, &digest, &cancel).is_err(),
+            "it waits until it is cancelled"
+        );
         drop(first);
         assert!(lock(&images, &digest, &cancel).is_ok());
     }

@@ -32,7 +32,10 @@ pub(crate) struct Container<'s> {
 impl<'s> Container<'s> {
     /// Starts the image at `reference` with these variables added to its environment.
     pub(crate) fn start(sandbox: &'s Sandbox, reference: &str, env: &[(&str, &str)]) -> Self {
-        let variables: Vec<_> = env.iter().map(|(name, value)| format!("--env={name}={value}")).collect();
+        let variables: Vec<_> = env
+            .iter()
+            .map(|(name, value)| format!("--env={name}={value}"))
+            .collect();
         let flags: Vec<_> = variables.iter().map(String::as_str).collect();
         let mut podman = podman_run(sandbox, &flags);
         podman.arg(reference);
