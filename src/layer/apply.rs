@@ -3,6 +3,7 @@
 //! A whiteout acts on the layers below, never on its own, and the order of a layer's entries does
 //! not matter for that. So an [`Applier`] knows, while a layer lasts, which paths the layer itself wrote.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
@@ -12,13 +13,14 @@ use rustix::fs::{CWD, Mode, OFlags};
 use super::attributes::{Attributes, Capabilities, XattrWarnings};
 use super::decompress::Format;
 use super::entry::{Entry, EntryKind};
-use super::error::ApplyError;
+use super::error::{ApplyError, io_error};
 use super::limits::Limits;
 use super::parents::Parent;
 use super::pipeline::{self, Chunks, Environment};
-use super::place::{Placer, Spot, Surroundings, Written, io_error};
+use super::place::{Placer, Spot, Surroundings};
 use super::read::TarReader;
 use super::whiteout::{EntryName, PLNK, classify};
+use super::written::Written;
 use crate::cancel::Cancel;
 use crate::oci::{Descriptor, DiffId};
 use crate::rootfs::{Dir, Rootfs, RootfsPath};
@@ -145,11 +147,7 @@ impl<'a> Applier<'a> {
             capabilities: Capabilities::Required,
         };
         let mut unpacking = Unpacking {
-            placer: Placer::new(
-                surroundings,
-                attributes,
-                Written::Upper(std::collections::HashSet::new()),
-            ),
+            placer: Placer::new(surroundings, attributes, Written::Upper(HashSet::new())),
             kind,
             plnk: None,
         };

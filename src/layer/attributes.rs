@@ -6,8 +6,7 @@ use std::io;
 use rustix::io::Errno;
 
 use super::entry::{Entry, EntryKind};
-use super::error::ApplyError;
-use super::place::io_error;
+use super::error::{ApplyError, io_error};
 use crate::rootfs::xattr::{Xattrs, belongs_to_image};
 use crate::rootfs::{RootfsPath, Timestamp};
 

@@ -5,7 +5,7 @@ use std::io;
 use super::decompress::DecompressError;
 use super::read::TarError;
 use crate::cancel::Cancelled;
-use crate::rootfs::{PathError, RootfsError};
+use crate::rootfs::{PathError, RootfsError, RootfsPath};
 
 /// Why a stream could not be unpacked into a rootfs. What was unpacked before stays: the rootfs is unusable.
 #[derive(Debug, thiserror::Error)]
@@ -90,4 +90,13 @@ pub enum ApplyError {
     /// The build was interrupted.
     #[error("stopped")]
     Cancelled(#[from] Cancelled),
+}
+
+/// Adds operation and path to what the kernel said; the text is made only for an error.
+pub(super) fn io_error(operation: &'static str, path: &RootfsPath) -> impl FnOnce(io::Error) -> ApplyError {
+    move |source| ApplyError::Io {
+        operation,
+        entry: path.display_absolute(),
+        source,
+    }
 }

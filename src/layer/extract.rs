@@ -10,12 +10,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 use super::attributes::{Attributes, Capabilities, XattrWarnings};
 use super::decompress::Decompressor;
 use super::entry::{Entry, EntryKind};
-use super::error::ApplyError;
+use super::error::{ApplyError, io_error};
 use super::header::{BLOCK, TarHeader, is_zero};
 use super::limits::Limits;
 use super::pipeline::{self, Chunks, Environment};
-use super::place::{Placer, Spot, Surroundings, Written};
+use super::place::{Placer, Spot, Surroundings};
 use super::read::TarReader;
+use super::written::Written;
 use crate::cancel::Cancel;
 use crate::rootfs::{Missing, NewDir, Obstacle, Rootfs, RootfsPath};
 use crate::snapshot::Fingerprints;
@@ -160,7 +161,7 @@ impl<'a> ArchiveExtractor<'a> {
             .resolve_dir(target, Missing::Create(&NewDir::default()), Obstacle::Fail)?;
         if let (Owner::Fixed { uid, gid }, true) = (owner, resolved.created.contains(&resolved.path)) {
             let set = resolved.dir.set_own_owner(uid, gid);
-            set.map_err(super::place::io_error("set owner of", &resolved.path))?;
+            set.map_err(io_error("set owner of", &resolved.path))?;
         }
         Ok((resolved.path, resolved.created.into_iter().collect()))
     }

@@ -20,7 +20,9 @@ pub mod apply;
 mod attributes;
 mod block;
 pub mod compress;
+mod content;
 pub mod decompress;
+mod directories;
 pub mod entry;
 mod error;
 pub mod extract;
@@ -37,6 +39,7 @@ pub mod read;
 mod sparse;
 mod whiteout;
 mod write;
+mod written;
 mod zstd;
 
 pub use apply::{Applied, Applier, LayerKind};

@@ -6,7 +6,6 @@
 //! stream has ended, deepest first, and so do those that were not in the stream but had a child
 //! made or removed: theirs is put back.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead};
 use std::os::fd::AsFd;
@@ -14,70 +13,20 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use rustix::fs::{Gid, Mode, OFlags, Stat, Timestamps, Uid};
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::attributes::{self, Attributes, XattrWarnings};
+use super::content::Content;
+use super::directories::Directories;
 use super::entry::{Entry, EntryKind};
-use super::error::ApplyError;
+use super::error::{ApplyError, io_error};
 use super::limits;
 use super::parents::{Parent, Parents};
 use super::read::TarReader;
+use super::written::Written;
 use crate::cancel::Cancel;
 use crate::rootfs::xattr::Xattrs;
 use crate::rootfs::{Dir, Kind, Metadata, Missing, Name, NewDir, Obstacle, Rootfs, RootfsPath, Timestamp};
 use crate::snapshot::{Fingerprinter, Fingerprints};
-
-/// Holes of one file that are hashed as the zero bytes they read as. A file with more of them gets no
-/// fingerprint: hundreds of GiB of nothing are not worth the seconds.
-const HASHED_HOLES: u64 = 1 << 30;
-
-/// What this stream has written, by canonical path.
-#[derive(Debug)]
-pub(super) enum Written {
-    /// For whiteouts, which act on lower layers only: 128-bit hashes of the paths and of everything
-    /// above them, so that memory is 16 bytes an entry and a table's slack.
-    Upper(HashSet<u128>),
-    /// For a change set: the paths.
-    Listed(BTreeSet<RootfsPath>),
-}
-
-impl Written {
-    fn add(&mut self, path: &RootfsPath) {
-        match self {
-            Self::Upper(hashes) => {
-                if hashes.insert(xxh3_128(path.as_bytes())) {
-                    let mut above = path.as_bytes();
-                    while let Some(slash) = above.iter().rposition(|byte| *byte == b'/') {
-                        above = &above[..slash];
-                        // Whatever is in the set has everything above it in the set.
-                        if !hashes.insert(xxh3_128(above)) {
-                            break;
-                        }
-                    }
-                }
-            }
-            Self::Listed(paths) => {
-                paths.insert(path.clone());
-            }
-        }
-    }
-
-    /// Whether this stream wrote the path or something below it.
-    pub(super) fn contains(&self, path: &RootfsPath) -> bool {
-        match self {
-            Self::Upper(hashes) => hashes.contains(&xxh3_128(path.as_bytes())),
-            Self::Listed(paths) => paths.contains(path),
-        }
-    }
-}
-
-/// What a directory is to look like when the stream has ended.
-#[derive(Clone, Copy, Debug)]
-struct DirFinal {
-    mtime: Timestamp,
-    /// If it could not have its mode while children were made in it.
-    mode: Option<u32>,
-}
 
 /// Where an entry goes.
 pub(super) struct Spot {
@@ -113,7 +62,7 @@ pub(super) struct Placer<'a> {
     pub(super) written: Written,
     pub(super) unmade: Vec<RootfsPath>,
     parents: Parents,
-    finals: BTreeMap<RootfsPath, DirFinal>,
+    directories: Directories,
 }
 
 /// What a [`Placer`] needs from outside.
@@ -144,7 +93,7 @@ impl<'a> Placer<'a> {
             written,
             unmade: Vec::new(),
             parents: Parents::default(),
-            finals: BTreeMap::new(),
+            directories: Directories::default(),
         }
     }
 
@@ -248,10 +197,10 @@ impl<'a> Placer<'a> {
         let Some(existing) = spot.dir().stat(&spot.name).map_err(spot.error("stat"))? else {
             return Ok(());
         };
-        self.record(&spot.parent)?;
+        self.directories.record(&spot.parent)?;
         spot.dir().remove_all(&spot.name).map_err(spot.error("remove"))?;
         if existing.is_dir() {
-            self.forget_below(&spot.path);
+            self.directories.forget_below(&spot.path);
         }
         if matches!(existing.kind, Kind::Directory | Kind::Symlink) {
             self.parents.clear();
@@ -282,15 +231,7 @@ impl<'a> Placer<'a> {
 
     /// Gives directories their final modes and times.
     pub(super) fn finish(&mut self) -> Result<(), ApplyError> {
-        for (path, last) in std::mem::take(&mut self.finals).into_iter().rev() {
-            let dir = self.rootfs.open_dir(&path)?;
-            // Time before mode: a directory that its owner may not read cannot be opened to set it.
-            dir.set_own_mtime(last.mtime).map_err(io_error("set time of", &path))?;
-            if let Some(mode) = last.mode {
-                dir.set_own_mode(mode).map_err(io_error("set mode of", &path))?;
-            }
-        }
-        Ok(())
+        self.directories.finish(self.rootfs)
     }
 
     fn known_parent(&mut self, path: &RootfsPath) -> Option<Rc<Parent>> {
@@ -315,35 +256,13 @@ impl<'a> Placer<'a> {
             .resolve_dir(path, Missing::Create(&attributes), Obstacle::Replace)?;
         for created in resolved.created {
             self.written.add(&created);
-            self.finals.insert(created, DirFinal { mtime, mode: None });
+            self.directories.leave(created, mtime, None);
         }
         for (changed, mtime) in resolved.changed {
-            self.finals.entry(changed).or_insert(DirFinal { mtime, mode: None });
+            self.directories.leave_unless_known(changed, mtime);
         }
         let parent = Parent::new(resolved.dir, resolved.path);
         Ok(self.parents.insert(path.clone(), parent))
-    }
-
-    /// Remembers a directory's mtime before the first change in it.
-    fn record(&mut self, parent: &Parent) -> Result<(), ApplyError> {
-        if parent.recorded.replace(true) || self.finals.contains_key(&parent.path) {
-            return Ok(());
-        }
-        let metadata = parent.dir.metadata().map_err(io_error("stat", &parent.path))?;
-        let last = DirFinal {
-            mtime: metadata.mtime,
-            mode: None,
-        };
-        self.finals.insert(parent.path.clone(), last);
-        Ok(())
-    }
-
-    fn forget_below(&mut self, path: &RootfsPath) {
-        let below = self.finals.range(path.clone()..).map(|(key, _)| key);
-        let gone: Vec<_> = below.take_while(|key| key.starts_with(path)).cloned().collect();
-        for key in gone {
-            self.finals.remove(&key);
-        }
     }
 
     /// Makes something at `spot` with `make`, which fails with `EEXIST` if there is something already.
@@ -353,7 +272,7 @@ impl<'a> Placer<'a> {
         operation: &'static str,
         make: impl Fn(&Dir, &[u8]) -> io::Result<T>,
     ) -> Result<T, ApplyError> {
-        self.record(&spot.parent)?;
+        self.directories.record(&spot.parent)?;
         match make(spot.dir(), &spot.name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             answer => return answer.map_err(spot.error(operation)),
@@ -395,15 +314,15 @@ impl<'a> Placer<'a> {
             content.hole_up_to(piece.offset);
             content.data(piece.bytes);
         }
-        if content.end < entry.size {
+        if content.end() < entry.size {
             file.set_len(entry.size).map_err(spot.error("set size of"))?;
             content.hole_up_to(entry.size);
         }
-        Ok(content.fingerprinter)
+        Ok(content.into_fingerprinter())
     }
 
     fn place_directory(&mut self, entry: &Entry, key: &RootfsPath, spot: &Spot) -> Result<(), ApplyError> {
-        self.record(&spot.parent)?;
+        self.directories.record(&spot.parent)?;
         let mode = entry.mode & 0o777 | 0o700;
         let existed = match spot.dir().create_dir(&spot.name, mode) {
             Ok(()) => Existed::No,
@@ -448,11 +367,9 @@ impl<'a> Placer<'a> {
         // Children must be possible until the end, for others than root too.
         let mode = entry.mode | 0o700;
         self.dress(dir, &stat, entry, path, mode)?;
-        let last = DirFinal {
-            mtime: self.attributes.mtime(entry, self.warn),
-            mode: (mode != entry.mode).then_some(entry.mode),
-        };
-        self.finals.insert(path.clone(), last);
+        let last_mode = (mode != entry.mode).then_some(entry.mode);
+        let mtime = self.attributes.mtime(entry, self.warn);
+        self.directories.leave(path.clone(), mtime, last_mode);
         Ok(())
     }
 
@@ -476,7 +393,7 @@ impl<'a> Placer<'a> {
         let Some(kind) = entry.kind.node() else {
             return Ok(());
         };
-        self.record(&spot.parent)?;
+        self.directories.record(&spot.parent)?;
         self.remove(spot)?;
         match spot
             .dir()
@@ -584,61 +501,7 @@ enum Existed {
     No,
 }
 
-/// A file's content as its fingerprint sees it.
-struct Content {
-    fingerprinter: Option<Fingerprinter>,
-    end: u64,
-    holes: u64,
-}
-
-impl Default for Content {
-    fn default() -> Self {
-        Self {
-            fingerprinter: Some(Fingerprinter::default()),
-            end: 0,
-            holes: 0,
-        }
-    }
-}
-
-impl Content {
-    fn data(&mut self, bytes: &[u8]) {
-        self.end += bytes.len() as u64;
-        if let Some(fingerprinter) = &mut self.fingerprinter {
-            fingerprinter.update(bytes);
-        }
-    }
-
-    fn hole_up_to(&mut self, offset: u64) {
-        const ZEROS: [u8; 4096] = [0; 4096];
-        let mut length = offset.saturating_sub(self.end);
-        self.end += length;
-        self.holes = self.holes.saturating_add(length);
-        if self.holes > HASHED_HOLES {
-            self.fingerprinter = None;
-        }
-        let Some(fingerprinter) = &mut self.fingerprinter else {
-            return;
-        };
-        while length > 0 {
-            let part = length.min(ZEROS.len() as u64);
-            // At most the length of the array.
-            fingerprinter.update(&ZEROS[..part as usize]);
-            length -= part;
-        }
-    }
-}
-
 fn open_directory(parent: &Dir, name: &[u8]) -> io::Result<std::os::fd::OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(parent, Name::new(name), flags, Mode::empty())?)
-}
-
-/// Adds operation and path to what the kernel said; the text is made only for an error.
-pub(super) fn io_error(operation: &'static str, path: &RootfsPath) -> impl FnOnce(io::Error) -> ApplyError {
-    move |source| ApplyError::Io {
-        operation,
-        entry: path.display_absolute(),
-        source,
-    }
 }
