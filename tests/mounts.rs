@@ -129,29 +129,72 @@ RUN --mount=source=sub,target=rel test "$(cat /w/rel/s)" = B
     assert_eq!(own_names(&sandbox), expected);
 }
 
-/// Where overlays do not work, in a store that lies on one, a copy stands in for the overlay.
-/// Its filesystem is then the one of the store.
-#[test]
-fn root_l197_writes_are_thrown_away_without_overlays() {
-    let sandbox = sandbox();
-    sandbox.write("context/sub/a", "A");
-    for name in ["lower", "upper", "work", "store"] {
-        sandbox.directory(name);
-    }
-    let steps = "RUN --mount=source=sub,target=/c,rw echo more >> /c/a && touch /c/new && grep -q ' /c overlay .*upperdir=upper,' /proc/mounts\n\
-                 RUN --mount=source=sub,target=/c test \"$(cat /c/a)\" = A && ! test -e /c/new\n";
-    let mount = "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work store && exec \"$@\"";
-    let launcher = [
+/// What runs a program in mounts of its own, which `script` makes before it executes its arguments.
+fn in_own_mounts(script: &str) -> [&str; 8] {
+    [
         "unshare",
         "--mount",
         "--propagation",
         "private",
         "/bin/sh",
-        "-c",
-        mount,
+        "-ec",
+        script,
         "sh",
-    ];
-    let _built = build(&sandbox, steps).through(&launcher).run().success();
+    ]
+}
+
+/// Where overlays do not work, in a store that lies on one or of a context that lies on too many, a copy stands in
+/// for the overlay. Its filesystem is then the one of the store.
+#[test]
+fn root_l197_writes_are_thrown_away_without_overlays() {
+    let sandbox = sandbox();
+    sandbox.write("context/sub/a", "A");
+    for name in ["lower", "upper", "work", "store", "middle", "top"] {
+        sandbox.directory(name);
+    }
+    let steps = "RUN --mount=source=sub,target=/c,rw echo more >> /c/a && touch /c/new && grep -q ' /c overlay .*upperdir=upper,' /proc/mounts\n\
+                 RUN --mount=source=sub,target=/c test \"$(cat /c/a)\" = A && ! test -e /c/new\n";
+    let store =
+        in_own_mounts("mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work store; exec \"$@\"");
+    let _built = build(&sandbox, steps).through(&store).run().success();
+
+    let steps = steps.replace("grep -q ' /c overlay .*upperdir=upper,'", "! grep -q ' /c overlay '");
+    let dockerfile = sandbox.write("Dockerfile", format!("{BASE}FROM base\n{steps}"));
+    let context = in_own_mounts(
+        "mount -t overlay overlay -o lowerdir=context:lower middle; mount -t overlay overlay -o lowerdir=middle:lower top; exec \"$@\"",
+    );
+    let build = Rbuild::build(&sandbox, &dockerfile, &sandbox.path("top")).arg("--no-push");
+    let _built = build.through(&context).run().success();
+}
+
+/// A context above the store is shown without it.
+#[test]
+fn root_the_store_is_no_part_of_a_context() {
+    let sandbox = sandbox();
+    sandbox.write("sub/a", "A");
+    let steps = r#"
+FROM base
+COPY . /all
+RUN test -e /all/sub/a && ! test -e /all/store
+RUN --mount=target=/c test -e /c/sub/a && ! test -e /c/store
+RUN --mount=target=/c,rw test -e /c/sub/a && ! test -e /c/store && touch /c/sub/new
+RUN --mount=from=named,target=/c,rw test -e /c/sub/a && ! test -e /c/store && touch /c/sub/new
+RUN --mount=type=cache,from=named,target=/c test -e /c/sub/a && ! test -e /c/store
+"#;
+    let base = BASE.replace("COPY busybox", "COPY context/busybox");
+    let dockerfile = sandbox.write("Dockerfile", format!("{base}{steps}"));
+    let build = || {
+        let build = Rbuild::build(&sandbox, &dockerfile, &sandbox.path("."));
+        build.arg("--no-push").arg("--build-context=named=.").run()
+    };
+    let _built = build().success();
+    assert!(!sandbox.path("sub/new").exists());
+    sandbox.write(
+        "Dockerfile",
+        format!("{base}FROM base\nRUN --mount=source=store/builds,target=/c true\n"),
+    );
+    let words = ["\"/store/builds\": not found in the build context", "--store"];
+    let _failed = build().failure_with(&words);
 }
 
 /// A named context is a tree like others.

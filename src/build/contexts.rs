@@ -17,13 +17,13 @@ pub(crate) struct NamedTrees(BTreeMap<NamedTree, BuildContext>);
 impl NamedTrees {
     /// Opens those that some step of the plan reads; the others are not even looked at.
     pub(crate) fn open(plan: &Plan, bringer: &mut Bringer<'_>) -> Result<Self, BuildError> {
-        let mut trees = BTreeMap::new();
+        let mut trees: BTreeMap<NamedTree, BuildContext> = BTreeMap::new();
         for stage in &plan.stages {
             for step in &stage.steps {
                 for tree in step.step.sources().filter_map(named) {
                     if !trees.contains_key(tree) {
                         let opened = open(tree, bringer).map_err(|error| error.at(&step.excerpt, &stage.label))?;
-                        trees.insert(tree.clone(), opened);
+                        trees.insert(tree.clone(), opened.hiding(&bringer.own_directories()?));
                     }
                 }
             }

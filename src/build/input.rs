@@ -12,7 +12,7 @@ use crate::cancel::Cancel;
 use crate::layer::{ArchiveExtractor, Limits, Owner, detect_archive};
 use crate::progress::{Event, Progress};
 use crate::remote::{GitSource, Remote, UrlSource};
-use crate::rootfs::{Rootfs, RootfsPath};
+use crate::rootfs::{ObjectId, Rootfs, RootfsPath};
 use crate::snapshot::Fingerprints;
 use crate::store::{BuildDir, StateDir};
 
@@ -49,7 +49,7 @@ pub(crate) struct Bringer<'a> {
     remote: &'a Remote,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
-    directory: Option<BuildDir>,
+    state: Option<(StateDir, BuildDir)>,
     count: usize,
 }
 
@@ -77,15 +77,25 @@ impl<'a> Bringer<'a> {
             remote,
             progress,
             cancel,
-            directory: None,
+            state: None,
             count: 0,
         }
     }
 
-    /// The build's directory, made now if nothing has needed it before.
-    pub(crate) fn into_directory(mut self) -> Result<BuildDir, BuildError> {
+    /// The state directory and the build's own in it, made now if nothing has needed them before.
+    pub(crate) fn into_state(mut self) -> Result<(StateDir, BuildDir), BuildError> {
         self.begin()?;
-        Ok(self.directory.expect("it was made in the line before"))
+        Ok(self.state.expect("it was made in the line before"))
+    }
+
+    /// What no context shows: the directories that the builder works in.
+    pub(crate) fn own_directories(&mut self) -> Result<Vec<ObjectId>, BuildError> {
+        let path = &self.request.state_dir;
+        let own = self.begin()?.0.own_directories();
+        own.map_err(|source| {
+            let path = path.clone();
+            Problem::State { path, source }.into()
+        })
     }
 
     /// Context and Dockerfile.
@@ -231,19 +241,19 @@ impl<'a> Bringer<'a> {
     fn new_directory(&mut self) -> Result<PathBuf, BuildError> {
         let name = format!("input/{}", self.count);
         self.count += 1;
-        Ok(self.begin()?.subdirectory(&name)?)
+        Ok(self.begin()?.1.subdirectory(&name)?)
     }
 
-    fn begin(&mut self) -> Result<&BuildDir, BuildError> {
-        if self.directory.is_none() {
+    fn begin(&mut self) -> Result<&(StateDir, BuildDir), BuildError> {
+        if self.state.is_none() {
             let path = &self.request.state_dir;
-            let begun = StateDir::open(path).and_then(|state| state.begin(self.progress));
-            self.directory = Some(begun.map_err(|source| Problem::State {
+            let begin = |state: StateDir| state.begin(self.progress).map(|build| (state, build));
+            self.state = Some(StateDir::open(path).and_then(begin).map_err(|source| Problem::State {
                 path: path.clone(),
                 source,
             })?);
         }
-        Ok(self.directory.as_ref().expect("it was made above when it was missing"))
+        Ok(self.state.as_ref().expect("it was made above when it was missing"))
     }
 }
 

@@ -96,9 +96,9 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     images.resolve(&needs)?;
     let plan = make_plan(&outlines, &mut images, granularity(request))?;
     let isolation = choose_isolation(request, &plan, &**progress)?;
-    let context = open_context(&input, &plan)?;
+    let context = open_context(&input, &plan, &mut bringer)?;
     let named_trees = NamedTrees::open(&plan, &mut bringer)?;
-    let directory = bringer.into_directory()?;
+    let (state, directory) = bringer.into_state()?;
     let opened = Opened {
         request,
         plan,
@@ -106,6 +106,7 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
         isolation,
         context,
         named_trees,
+        state,
         directory,
         remote,
     };
@@ -198,6 +199,7 @@ struct Opened<'a> {
     isolation: Option<Arc<dyn Isolation>>,
     context: Option<BuildContext>,
     named_trees: NamedTrees,
+    state: StateDir,
     directory: BuildDir,
     remote: Remote,
 }
@@ -218,7 +220,6 @@ fn open_session(
         path: request.state_dir.clone(),
         source,
     };
-    let state_dir = StateDir::open(&request.state_dir).map_err(state)?;
     let blobs = directory.blobs().map_err(state)?;
     let layer_options = layer_options(request, &plan)?;
     let threads = |source| Problem::System {
@@ -255,7 +256,7 @@ fn open_session(
         image_trees: ImageTrees::default(),
         sources: RemoteSources::new(opened.remote),
         layer_jobs: LayerJobs::default(),
-        supplies: Supplies::new(request, state_dir.cache_mounts()),
+        supplies: Supplies::new(request, opened.state.cache_mounts()),
     })
 }
 
@@ -287,7 +288,7 @@ fn choose_isolation(
     Ok(Some(Arc::from(chosen.isolation)))
 }
 
-fn open_context(input: &Input, plan: &Plan) -> Result<Option<BuildContext>, BuildError> {
+fn open_context(input: &Input, plan: &Plan, bringer: &mut Bringer<'_>) -> Result<Option<BuildContext>, BuildError> {
     let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
     if !steps.into_iter().any(|step| step.step.reads(&CopyFrom::Context)) {
         return Ok(None);
@@ -302,7 +303,9 @@ fn open_context(input: &Input, plan: &Plan) -> Result<Option<BuildContext>, Buil
         Ignoring::InContext => IgnoreFile::in_context(&tree)?,
         Ignoring::Nothing => None,
     };
-    Ok(Some(BuildContext::new(tree, ignore)))
+    Ok(Some(
+        BuildContext::new(tree, ignore).hiding(&bringer.own_directories()?),
+    ))
 }
 
 fn layer_options(request: &BuildRequest, plan: &Plan) -> Result<LayerOptions, BuildError> {

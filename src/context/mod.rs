@@ -12,7 +12,7 @@ mod plain;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::rootfs::Rootfs;
+use crate::rootfs::{ObjectId, Rootfs};
 
 pub use ignore::{Hits, IgnoreError, IgnoreFile, IgnorePatterns, Judgement, RuleError, RuleName};
 
@@ -21,6 +21,7 @@ pub use ignore::{Hits, IgnoreError, IgnoreFile, IgnorePatterns, Judgement, RuleE
 pub struct BuildContext {
     rootfs: Rootfs,
     ignore: Option<IgnoreFile>,
+    hidden: Vec<ObjectId>,
 }
 
 /// The context is no directory that can be read.
@@ -50,13 +51,32 @@ impl BuildContext {
     /// A context over a directory that is open already, since finding its ignore file needed it.
     #[must_use]
     pub const fn new(rootfs: Rootfs, ignore: Option<IgnoreFile>) -> Self {
-        Self { rootfs, ignore }
+        Self {
+            rootfs,
+            ignore,
+            hidden: Vec::new(),
+        }
+    }
+
+    /// The same without these directories, should they lie in it: what the builder itself keeps is no input.
+    #[must_use]
+    pub fn hiding(self, directories: &[ObjectId]) -> Self {
+        Self {
+            hidden: directories.to_vec(),
+            ..self
+        }
     }
 
     /// The directory.
     #[must_use]
     pub const fn rootfs(&self) -> &Rootfs {
         &self.rootfs
+    }
+
+    /// Directories that count as absent, with all that is in them.
+    #[must_use]
+    pub fn hidden(&self) -> &[ObjectId] {
+        &self.hidden
     }
 
     /// The ignore file in force.

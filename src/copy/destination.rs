@@ -204,6 +204,7 @@ impl<'a> Copier<'a> {
             ignore: self.request.source.ignore().map(|file| &file.patterns),
             exclude: self.request.exclude,
             only,
+            hidden: self.request.source.hidden_objects(),
         };
         self.dated.insert(resolved.path.clone(), Some(from.metadata.mtime));
         let before = self.writer.copied.written.len();

@@ -34,6 +34,14 @@ pub enum CopyError {
         /// Its rule that decided.
         rule: RuleName,
     },
+    /// The source lies in a directory that the builder works in.
+    #[error("{source_path:?}: not found in {tree}: it belongs to the builder's own state directory")]
+    Own {
+        /// As written.
+        source_path: String,
+        /// Which tree was searched, for people.
+        tree: &'static str,
+    },
     /// A wildcard is malformed.
     #[error("source {pattern:?}")]
     Pattern {
@@ -100,6 +108,7 @@ impl CopyError {
                 "add a later line that starts with `!` to {ignore_file}, or drop its line {}",
                 rule.line
             )),
+            Self::Own { .. } => Some("choose a directory outside of the context with --store".to_owned()),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::{CopyError, Source};
 use crate::context::pattern::{Pattern, has_wildcard, unescape};
 use crate::context::{Hits, IgnoreFile, IgnorePatterns, RuleName};
-use crate::rootfs::{Dir, Metadata, Rootfs, RootfsError, RootfsPath};
+use crate::rootfs::{Dir, Metadata, ObjectId, Rootfs, RootfsError, RootfsPath};
 
 /// A path of the source that is to be copied, its wildcards resolved.
 #[derive(Debug)]
@@ -74,6 +74,28 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// What counts as absent, with all that is in it.
+    pub(super) fn hidden_objects(&self) -> &'a [ObjectId] {
+        match self {
+            Self::Context(context) => context.hidden(),
+            Self::Tree(_) => &[],
+        }
+    }
+
+    /// Whether the canonical `path` lies in what counts as absent.
+    fn is_absent_by_decree(&self, path: &RootfsPath) -> Result<bool, CopyError> {
+        if self.hidden_objects().is_empty() {
+            return Ok(false);
+        }
+        for path in path.ancestors().skip(1).chain([path.clone()]) {
+            let metadata = self.rootfs().metadata(&path).map_err(CopyError::Read)?;
+            if metadata.is_some_and(|metadata| self.hidden_objects().contains(&metadata.id())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     const fn tree(&self) -> &'static str {
         match self {
             Self::Context(_) => "the build context",
@@ -114,6 +136,7 @@ impl<'a> Source<'a> {
             Err(error) if is_absent(&error) => return Err(self.not_found(written)),
             Err(error) => return Err(CopyError::Read(error)),
         };
+        let path = self.leaving_decreed(candidate, path)?;
         let (metadata, object) = self.object(&path)?.ok_or_else(|| self.not_found(written))?;
         if let Some(rule) = self.hidden(written, &path, &object)? {
             return Err(self.ignored(written, rule));
@@ -126,6 +149,20 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// The canonical path of a candidate, unless it lies in what counts as absent. The walk for a wildcard has not
+    /// entered that, but a symlink among its matches may, and then is one that leads nowhere.
+    fn leaving_decreed(&self, candidate: &Candidate, path: RootfsPath) -> Result<RootfsPath, CopyError> {
+        match candidate.origin {
+            Origin::Matched if path == candidate.path => Ok(path),
+            _ if !self.is_absent_by_decree(&path)? => Ok(path),
+            Origin::Matched => Ok(candidate.path.clone()),
+            Origin::Written => Err(CopyError::Own {
+                source_path: lossy_absolute(&candidate.path),
+                tree: self.tree(),
+            }),
+        }
+    }
+
     /// Makes sure that something visible is at `path`; a symlink at its end is that thing itself.
     pub(super) fn require(&self, path: &RootfsPath) -> Result<(), CopyError> {
         let Some((parent, name)) = path.split_last() else {
@@ -136,6 +173,12 @@ impl<'a> Source<'a> {
         }
         let parent = self.rootfs().canonicalize(&parent).map_err(CopyError::Read)?;
         let there = parent.join(&name);
+        if self.is_absent_by_decree(&there)? {
+            return Err(CopyError::Own {
+                source_path: lossy_absolute(path),
+                tree: self.tree(),
+            });
+        }
         let (_, object) = self.object(&there)?.ok_or_else(|| self.not_found(path))?;
         match self.hidden(path, &there, &object)? {
             Some(rule) => Err(self.ignored(path, rule)),
@@ -165,9 +208,13 @@ impl<'a> Source<'a> {
         let Some((_, Object::Directory(dir))) = self.object(&base)? else {
             return Ok(Vec::new());
         };
+        if self.is_absent_by_decree(&base)? {
+            return Ok(Vec::new());
+        }
         let mut search = Search {
             base: &base,
             pattern,
+            hidden: self.hidden_objects(),
             patterns: self.patterns(),
             found: Vec::new(),
         };
@@ -306,6 +353,7 @@ struct Search<'s> {
     base: &'s RootfsPath,
     pattern: &'s Pattern,
     patterns: Option<&'s IgnorePatterns>,
+    hidden: &'s [ObjectId],
     found: Vec<RootfsPath>,
 }
 
@@ -323,6 +371,9 @@ impl Search<'_> {
                 continue;
             }
             let path = relative.below(self.base);
+            if self.hides(dir, &name, &path)? {
+                continue;
+            }
             let judgement = self.patterns.map(|patterns| patterns.judge(hits, path.as_bytes()));
             let excluded = judgement.as_ref().is_some_and(crate::context::Judgement::is_excluded);
             let hits = judgement.map(|judgement| judgement.hits).unwrap_or_default();
@@ -343,6 +394,16 @@ impl Search<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Search<'_> {
+    fn hides(&self, dir: &Dir, name: &[u8], path: &RootfsPath) -> Result<bool, CopyError> {
+        if self.hidden.is_empty() {
+            return Ok(false);
+        }
+        let metadata = dir.stat(name).map_err(|source| CopyError::read("stat", path, source))?;
+        Ok(metadata.is_some_and(|metadata| self.hidden.contains(&metadata.id())))
     }
 }
 

@@ -8,7 +8,7 @@ use super::write::{Entry, Target, Writer};
 use super::{CopyError, RootfsPath};
 use crate::context::pattern::Pattern;
 use crate::context::{Hits, IgnorePatterns};
-use crate::rootfs::{Dir, Metadata};
+use crate::rootfs::{Dir, Metadata, ObjectId};
 
 /// `PATH_MAX` of Linux.
 const LONGEST_PATH: usize = 4096;
@@ -22,6 +22,8 @@ pub(super) struct Filter<'a> {
     pub exclude: Option<&'a IgnorePatterns>,
     /// Nothing is copied but what matches, with all below it; from the directory that is copied.
     pub only: Option<&'a Pattern>,
+    /// Not there, for a copy.
+    pub hidden: &'a [ObjectId],
 }
 
 impl Filter<'_> {
@@ -105,8 +107,6 @@ struct Merge<'w, 'a> {
     writer: &'w mut Writer<'a>,
     filter: Filter<'w>,
     mount: Option<u64>,
-    /// The rootfs itself, should it lie inside the source.
-    own_root: ((u32, u32), u64),
     division: Option<&'w mut Division>,
     stack: Vec<Frame>,
     /// Entries met in the source, whether copied or not.
@@ -131,8 +131,6 @@ pub(super) fn merge(
     top: Top,
     division: Option<&mut Division>,
 ) -> Result<usize, CopyError> {
-    let root = writer.rootfs.root().metadata();
-    let root = root.map_err(|source| CopyError::write("stat", &RootfsPath::root(), source))?;
     let ignored = filter.ignore.map(|ignore| ignore.judge_path(from.path).hits);
     let frame = Frame {
         names: names(&from.dir, from.path, &from.metadata, from.mount)?,
@@ -152,7 +150,6 @@ pub(super) fn merge(
         writer,
         filter,
         mount: from.mount,
-        own_root: (root.device, root.inode),
         division,
         stack: vec![frame],
         seen: 0,
@@ -207,7 +204,7 @@ impl Merge<'_, '_> {
     }
 
     fn judge(&self, frame: &Frame, name: &[u8], path: &RootfsPath, metadata: &Metadata) -> Verdict {
-        if (metadata.device, metadata.inode) == self.own_root {
+        if self.filter.hidden.contains(&metadata.id()) {
             return Verdict::LeftOut;
         }
         let relative = frame.relative.join(name);

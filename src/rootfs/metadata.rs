@@ -69,6 +69,13 @@ impl Timestamp {
     }
 }
 
+/// Which object it is, by whatever path or mount it is reached. It may become another one's when the object is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ObjectId {
+    device: (u32, u32),
+    inode: u64,
+}
+
 /// Metadata of one object, symlinks not followed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Metadata {
@@ -108,6 +115,15 @@ impl Metadata {
             flags | AtFlags::SYMLINK_NOFOLLOW,
             wanted,
         )?))
+    }
+
+    /// Which object this is.
+    #[must_use]
+    pub const fn id(&self) -> ObjectId {
+        ObjectId {
+            device: self.device,
+            inode: self.inode,
+        }
     }
 
     /// Whether this is a directory.

@@ -31,7 +31,7 @@ use rustix::io::Errno;
 pub use chmod::{Chmod, ChmodError};
 pub use content::ContentError;
 pub use dir::{Dir, Name};
-pub use metadata::{Kind, Metadata, Timestamp};
+pub use metadata::{Kind, Metadata, ObjectId, Timestamp};
 pub use path::{PathError, RootfsPath};
 pub use walk::{Missing, NewDir, Obstacle, Place, Resolved};
 

@@ -164,7 +164,7 @@ fn none_works(mut refused: Vec<Refused>) -> RunError {
 mod tests {
     use super::*;
 
-    use super::super::{Abilities, Company, Exit, MountWay, Process, Stream};
+    use super::super::{Abilities, Company, Exit, MountSource, MountWay, Process, Stream};
     use crate::cancel::Cancel;
     use crate::sys::CallError;
 
@@ -202,7 +202,7 @@ mod tests {
             format!("mend {}", self.1)
         }
 
-        fn supports_overlay(&self, _directory: &Path) -> bool {
+        fn can_mount(&self, _source: &MountSource) -> bool {
             false
         }
 

@@ -76,8 +76,8 @@ pub trait Isolation: Send + Sync + fmt::Debug {
     /// What would make it work where `refused` came of [`probe`](Self::probe).
     fn remedy(&self, refused: &RunError) -> String;
 
-    /// Whether [`MountSource::Overlay`] works with its scratch in `directory`, which exists.
-    fn supports_overlay(&self, directory: &Path) -> bool;
+    /// Whether a process could find `source` mounted, tried by mounting it: kernels refuse some overlays.
+    fn can_mount(&self, source: &MountSource) -> bool;
 
     /// Runs `process` to its end and hands every line it prints, without the newline, to `output`.
     ///

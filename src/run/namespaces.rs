@@ -19,8 +19,8 @@ use rustix::io::Errno;
 use super::init::GRACE;
 use super::wire::{self, Report, Request, Root};
 use super::{
-    Abilities, Company, ENTER, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError, SourcePlace, Stream,
-    Stubs, mounts, output,
+    Abilities, Company, ENTER, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError, Stream, Stubs, mounts,
+    output,
 };
 use crate::cancel::{Cancel, Cancelled};
 use crate::plan::{Network, Security};
@@ -67,26 +67,6 @@ impl Namespaces {
             report => outcome(report, None).map(drop),
         }
     }
-
-    fn try_overlay(&self, directory: &Path) -> io::Result<Result<(), RunError>> {
-        let scratch = tempfile::tempdir_in(directory)?;
-        for name in ["lower", "upper", "work"] {
-            std::fs::create_dir(scratch.path().join(name))?;
-        }
-        let mut request = probe_request();
-        request.mounts.push(Mount {
-            target: "/sys".into(),
-            read_only: false,
-            source: MountSource::Overlay {
-                lower: SourcePlace {
-                    root: scratch.path().into(),
-                    path: "lower".into(),
-                },
-                scratch: scratch.path().into(),
-            },
-        });
-        Ok(self.attempt(&request))
-    }
 }
 
 impl Isolation for Namespaces {
@@ -109,8 +89,14 @@ impl Isolation for Namespaces {
         REMEDY.to_owned()
     }
 
-    fn supports_overlay(&self, directory: &Path) -> bool {
-        matches!(self.try_overlay(directory), Ok(Ok(())))
+    fn can_mount(&self, source: &MountSource) -> bool {
+        let mut request = probe_request();
+        request.mounts.push(Mount {
+            target: "/sys".into(),
+            read_only: false,
+            source: source.clone(),
+        });
+        self.attempt(&request).is_ok()
     }
 
     fn run(

@@ -70,6 +70,15 @@ impl CacheMounts {
         }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the directory that holds them all.
+    pub(super) fn make(&self) -> Result<(), StoreError> {
+        make_private(&self.path)
+    }
+
     /// Takes a directory of the cache `key`, a file name. `busy` hears of it when somebody has to be waited for. A
     /// directory that is new is given to `fill` before anybody else sees it; when that fails there is none.
     ///

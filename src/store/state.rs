@@ -13,6 +13,7 @@ use rustix::mount::UnmountFlags;
 
 use super::{Blobs, CacheMounts, StoreError, remove_tree};
 use crate::progress::{Event, Progress};
+use crate::rootfs::{ObjectId, Rootfs};
 
 const BUILDS: &str = "builds";
 const LOCK: &str = "lock";
@@ -60,6 +61,23 @@ impl StateDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The directory itself, and what it consists of: a context may lie above it, or be the very same directory.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn own_directories(&self) -> Result<Vec<ObjectId>, StoreError> {
+        let caches = self.cache_mounts();
+        caches.make()?;
+        let paths = [self.path(), &self.path.join(BUILDS), caches.path()];
+        let id = |path: &Path| {
+            let metadata = Rootfs::open(path).and_then(|directory| directory.root().metadata());
+            metadata
+                .map(|metadata| metadata.id())
+                .map_err(StoreError::io("stat", path))
+        };
+        paths.into_iter().map(id).collect()
     }
 
     /// The directories of cache mounts.

@@ -207,34 +207,57 @@ fn an_interrupt_ends_the_copy() {
     assert!(list(&bench.rootfs()).is_empty());
 }
 
+/// The builder's own directories, the rootfs in them too, are no input wherever they lie.
 #[test]
-fn a_rootfs_inside_its_own_context_is_left_out() {
-    let bench = Bench::new("f=1", "");
-    let inner = bench.in_source("state/rootfs");
-    fs::create_dir_all(&inner).unwrap();
-    let context = BuildContext::open(&bench.source(), None).unwrap();
-    let rootfs = Rootfs::open(&inner).unwrap();
-    let request = CopyRequest {
-        source: Source::Context(&context),
-        paths: &[b".".to_vec()],
-        files: &[],
-        destination: b"/x/",
-        chown: Some(me()),
-        chmod: None,
-        exclude: None,
-        parents: Parents::Dropped,
-        mode: Mode::Copy,
-        created_mtime: None,
+fn what_a_context_hides_is_found_by_no_path_no_wildcard_and_no_symlink() {
+    let bench = Bench::new("f=1 state/rootfs/g=2 link->state/rootfs/g way->state", "");
+    let inner = Rootfs::open(&bench.in_source("state")).unwrap();
+    let hidden = [inner.root().metadata().unwrap().id()];
+    let context = BuildContext::open(&bench.source(), None).unwrap().hiding(&hidden);
+    let copied = |path: &str, parents| {
+        let name = format!("{}-{parents:?}", path.replace(['/', '*'], "_"));
+        let to = bench.in_source("state/rootfs").join(name);
+        fs::create_dir(&to).unwrap();
+        let request = CopyRequest {
+            source: Source::Context(&context),
+            paths: &[path.as_bytes().to_vec()],
+            files: &[],
+            destination: b"/x/",
+            chown: Some(me()),
+            chmod: None,
+            exclude: None,
+            parents,
+            mode: Mode::Copy,
+            created_mtime: None,
+        };
+        let (rootfs, cancel) = (Rootfs::open(&to).unwrap(), Cancel::default());
+        let result = copy(&request, &rootfs, &mut Fingerprints::default(), &cancel, &|_| ());
+        result.map(|_| list(&to))
     };
-    copy(
-        &request,
-        &rootfs,
-        &mut Fingerprints::default(),
-        &Cancel::default(),
-        &|_| (),
-    )
-    .unwrap();
-    assert_eq!(list(&inner), "x/f=1 x/state/");
+    let all = "x/f=1 x/link->state/rootfs/g x/way->state";
+    for (path, parents, expected) in [
+        (".", Parents::Dropped, all),
+        ("*", Parents::Dropped, all),
+        ("*/*", Parents::Dropped, ""),
+        ("state/*", Parents::Dropped, ""),
+        ("way/*", Parents::Dropped, ""),
+        (".", Parents::Kept, all),
+        ("**/g", Parents::Kept, "x/"),
+    ] {
+        assert_eq!(copied(path, parents).unwrap(), expected, "{path} {parents:?}");
+    }
+    for (path, parents) in [
+        ("state", Parents::Dropped),
+        ("state/rootfs/g", Parents::Dropped),
+        ("link", Parents::Dropped),
+        ("way", Parents::Dropped),
+        ("state/rootfs/g", Parents::Kept),
+    ] {
+        let error = copied(path, parents).unwrap_err();
+        let story = error.to_string();
+        assert!(matches!(error, CopyError::Own { .. }), "{path} {parents:?}: {story}");
+        assert!(error.hint().unwrap().contains("--store"), "{path}");
+    }
 }
 
 /// Takes files that begin with `ARCHIVE` for archives of one entry.

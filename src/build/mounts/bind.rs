@@ -1,7 +1,7 @@
 //! `type=bind`: a file or directory of a tree, as it is or with changes that are thrown away.
 //!
-//! The context is only seen through its ignore file, and owned by root: where that differs from what is on disk,
-//! the mount shows a copy, which all steps of the build share.
+//! The context is only seen through its ignore file, without the builder's own directories, and owned by root: where
+//! that differs from what is on disk, the mount shows a copy, which all steps of the build share.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,12 +24,19 @@ use crate::snapshot::Fingerprints;
 /// Where a copy lies in a rootfs made for it.
 const COPY: &[u8] = b"/copy";
 
-/// Copies of parts of the context, each made once, by whoever asks first; the others wait for him.
+/// How parts of the context can be shown, each found out once, by whoever asks first; the others wait for him.
 #[derive(Debug, Default)]
 pub(crate) struct Views(Mutex<BTreeMap<(String, RootfsPath), Arc<Slot>>>);
 
 /// Guards the copying; holds the copy once it is whole.
-type Slot = Mutex<Option<Arc<Rootfs>>>;
+type Slot = Mutex<Option<View>>;
+
+/// How a part of the context is shown.
+#[derive(Clone, Debug)]
+enum View {
+    AsItIs,
+    Copy(Arc<Rootfs>),
+}
 
 impl Views {
     fn slot(&self, from: &CopyFrom, path: &RootfsPath) -> Arc<Slot> {
@@ -70,15 +77,14 @@ impl Prepared {
         let seen = self.see(from, source, session)?;
         let scratch = session.workspace().new_rootfs()?;
         self.scratch.push(Arc::clone(&scratch));
-        if seen.metadata.is_dir() && session.overlays_work()? {
-            make_overlay_directories(scratch.host_path(), &seen.metadata).map_err(|error| MountError::Prepare {
+        if seen.metadata.is_dir() {
+            let overlays = overlays(&scratch, &seen).map_err(|error| MountError::Prepare {
                 path: source.to_owned(),
                 source: error,
             })?;
-            return Ok(MountSource::Overlay {
-                lower: seen.place,
-                scratch: scratch.host_path().into(),
-            });
+            if session.can_mount(&overlays.trial) {
+                return Ok(overlays.real);
+            }
         }
         let place = copy_to(&scratch, &seen, session)?;
         Ok(MountSource::Tree {
@@ -100,26 +106,33 @@ impl Prepared {
             }
         };
         let (path, metadata) = copy::find(&Source::Context(context), &path)?;
-        if is_as_it_should_be(context, &path, &metadata)? {
-            let place = place(context.rootfs(), &path);
-            return Ok(Seen { place, metadata });
-        }
         let slot = session.supplies.views.slot(from, &path);
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let copy = match &*slot {
-            Some(copy) => Arc::clone(copy),
-            None => {
-                let copy = session.workspace().new_rootfs()?;
-                copy_source(&Source::Context(context), &path, &metadata, &copy, session)?;
-                *slot = Some(Arc::clone(&copy));
-                copy
+        let view = match &*slot {
+            Some(view) => view.clone(),
+            None => slot.insert(view(context, &path, &metadata, session)?).clone(),
+        };
+        let place = match view {
+            View::AsItIs => place(context.rootfs(), &path),
+            View::Copy(copy) => {
+                let path = RootfsPath::parse_clamped(COPY).map_err(CopyError::from)?;
+                let place = place(&copy, &path);
+                self.trees.push(copy);
+                place
             }
         };
-        let path = RootfsPath::parse_clamped(COPY).map_err(CopyError::from)?;
-        let place = place(&copy, &path);
-        self.trees.push(copy);
         Ok(Seen { place, metadata })
     }
+}
+
+/// Looks at a part of the context, and copies it if it must not be shown as it is.
+fn view(context: &BuildContext, path: &RootfsPath, metadata: &Metadata, session: &Session) -> Result<View, BuildError> {
+    if is_as_it_should_be(context, path, metadata)? {
+        return Ok(View::AsItIs);
+    }
+    let copy = session.workspace().new_rootfs()?;
+    copy_source(&Source::Context(context), path, metadata, &copy, session)?;
+    Ok(View::Copy(copy))
 }
 
 impl Session {
@@ -129,11 +142,9 @@ impl Session {
         isolation.is_some_and(|isolation| isolation.abilities().mounts == MountWay::Copied)
     }
 
-    fn overlays_work(&self) -> Result<bool, BuildError> {
-        let directory = self.workspace().subdirectory("tmp")?;
+    fn can_mount(&self, source: &MountSource) -> bool {
         let isolation = self.isolation.as_ref();
-        let try_it = || isolation.is_some_and(|isolation| isolation.supports_overlay(&directory));
-        Ok(*self.supplies.overlays.get_or_init(try_it))
+        isolation.is_some_and(|isolation| isolation.can_mount(source))
     }
 }
 
@@ -154,6 +165,31 @@ fn place(rootfs: &Rootfs, path: &RootfsPath) -> SourcePlace {
         root: rootfs.host_path().into(),
         path: std::ffi::OsString::from_vec(path),
     }
+}
+
+/// Two overlays of one directory.
+struct Overlays {
+    /// To be tried: whether the kernel takes it depends on the filesystems of both its sides, and on how overlays and
+    /// directories lie upon and in each other.
+    trial: MountSource,
+    /// The one for the step. It has directories of its own: some kernels give them to one mount only.
+    real: MountSource,
+}
+
+fn overlays(scratch: &Rootfs, lower: &Seen) -> std::io::Result<Overlays> {
+    let overlay = |name: &str| {
+        let scratch = scratch.host_path().join(name);
+        fs::create_dir(&scratch)?;
+        make_overlay_directories(&scratch, &lower.metadata)?;
+        Ok::<_, std::io::Error>(MountSource::Overlay {
+            lower: lower.place.clone(),
+            scratch: scratch.into(),
+        })
+    };
+    Ok(Overlays {
+        trial: overlay("trial")?,
+        real: overlay("real")?,
+    })
 }
 
 /// What an overlay needs; its root looks like the directory it covers.
@@ -289,7 +325,7 @@ fn all_below(
         let Some(metadata) = directory.stat(&name).map_err(failed("stat"))? else {
             continue;
         };
-        if (metadata.uid, metadata.gid, metadata.mount) != (0, 0, mount) {
+        if (metadata.uid, metadata.gid, metadata.mount) != (0, 0, mount) || context.hidden().contains(&metadata.id()) {
             return Ok(false);
         }
         if metadata.is_dir() {

@@ -11,7 +11,7 @@ mod error;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use agent::Agent;
 use cache::CachePart;
@@ -41,8 +41,6 @@ pub(crate) struct Supplies {
     pub(crate) caches: CacheMounts,
     /// Parts of the context as mounts show them.
     pub(crate) views: Views,
-    /// Whether overlays work in the build's directory; unset until somebody wants one.
-    pub(crate) overlays: OnceLock<bool>,
 }
 
 impl Supplies {
@@ -54,7 +52,6 @@ impl Supplies {
             device_grant: request.grants.devices.clone(),
             caches,
             views: Views::default(),
-            overlays: OnceLock::new(),
         }
     }
 }
