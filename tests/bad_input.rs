@@ -340,10 +340,11 @@ fn root_command_killed_by_a_signal() {
 fn root_full_disk() {
     let scene = Scene::new();
     let store = SmallDisk::mount(&rbuild::store(&scene.sandbox), "size=1536k");
-    let _failed = scene
-        .build(&scene.dockerfile("RUN true"))
-        .run()
-        .failure_with(&["no space left on device"]);
+    let _failed = scene.build(&scene.dockerfile("RUN true")).run().failure_with(&[
+        "no space left on device",
+        "Dockerfile:1",
+        "--store",
+    ]);
     assert_eq!(scene.registry.tags("out"), Vec::<String>::new());
     drop(store);
     scene.is_clean();

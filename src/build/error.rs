@@ -1,5 +1,7 @@
 //! What ended a build: the problem, the instruction it belongs to, and what to try.
 
+mod hints;
+
 use std::io;
 use std::path::PathBuf;
 
@@ -202,6 +204,9 @@ pub enum Problem {
         #[source]
         source: RegistryError,
     },
+    /// A layout or an archive with the image cannot be written.
+    #[error(transparent)]
+    WriteImage(StoreError),
     /// A file with the result cannot be written.
     #[error("write {}", path.display())]
     WriteFile {
@@ -258,6 +263,9 @@ pub enum Problem {
     /// Somebody types.
     #[error("the build context should come from standard input, which is a terminal")]
     NoStandardInput,
+    /// Nobody sends anything.
+    #[error("the build context should come from standard input, which is empty")]
+    EmptyStandardInput,
     /// The context has no Dockerfile.
     #[error("the build context has no Dockerfile (looked for {})", names.join(", "))]
     NoDockerfile {
@@ -304,16 +312,6 @@ fn shorten(process: &str) -> String {
         Some((end, _)) => format!("{}…", &process[..end]),
         None => process.to_owned(),
     }
-}
-
-/// How an emulator comes to the machine. The flag F makes the kernel open it at once, outside the image.
-fn emulator_hint(platform: &Platform) -> String {
-    format!(
-        "register an emulator with the flag F on this machine: apt-get install qemu-user-static binfmt-support, or docker \
-         run --privileged --rm tonistiigi/binfmt --install {}; or let the stage run on the machine's own platform (FROM \
-         --platform=$BUILDPLATFORM)",
-        platform.architecture
-    )
 }
 
 /// The usual suspects; for the others the number has to do.
@@ -381,12 +379,6 @@ impl BuildError {
         })
     }
 
-    fn is_out_of_space(&self) -> bool {
-        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
-        self.chain()
-            .any(|error| error.downcast_ref::<io::Error>().is_some_and(is_full))
-    }
-
     /// The problem and its causes, outermost first.
     pub(super) fn chain(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
         let first: &(dyn std::error::Error + 'static) = &*self.problem;
@@ -433,49 +425,10 @@ impl Diagnostic for BuildError {
     }
 
     fn hints(&self) -> Vec<String> {
-        match &*self.problem {
-            Problem::Parse(error) => error.hint.iter().map(ToString::to_string).collect(),
-            Problem::Plan(error) => error.hint.iter().map(ToString::to_string).collect(),
-            Problem::CheckOptions(error) => error.hints(),
-            Problem::Violation(error) => error.hints(),
-            Problem::Resolve { hint, source, .. } => {
-                let similar = hint.iter().map(ToString::to_string);
-                similar.chain(source.hint()).collect()
-            }
-            Problem::Destination { source, .. } | Problem::Manifest { source, .. } | Problem::Client(source) => {
-                source.hint().into_iter().collect()
-            }
-            Problem::Upload(error) => error.source.hint().into_iter().collect(),
-            Problem::Run(error) => error.hint().into_iter().collect(),
-            Problem::Remote(error) => error.hint().into_iter().collect(),
-            Problem::Copy(error) => error.hint().into_iter().collect(),
-            Problem::User(error) => error.hint().into_iter().collect(),
-            Problem::NoStandardInput => {
-                vec!["send an archive, `tar -cz . | rbuild --context tar://stdin …`".to_owned()]
-            }
-            Problem::NoDockerfile { .. } => vec!["name it with --dockerfile".to_owned()],
-            Problem::NotAnArchive { .. } => {
-                vec!["a context is a tar archive, plain or compressed with gzip, bzip2, xz or zstd".to_owned()]
-            }
-            Problem::Mount(error) => error.hint().into_iter().collect(),
-            Problem::Foreign { platform, .. } => vec![emulator_hint(platform)],
-            Problem::Exit {
-                exit: Exit::Code(127), ..
-            } => {
-                vec!["the image lacks a program that the instruction calls; install it in an earlier RUN".to_owned()]
-            }
-            Problem::Exit {
-                exit: Exit::Code(126), ..
-            } => {
-                vec!["the program is there but cannot be executed; check its mode and its #! line".to_owned()]
-            }
-            _ if self.is_out_of_space() => {
-                vec![
-                    "the disk of the state directory is full; free some space, or choose another one with --store"
-                        .to_owned(),
-                ]
-            }
-            _ => Vec::new(),
+        let hints = self.hints_of_problem();
+        match hints.is_empty() {
+            true => self.hint_of_disk().map(str::to_owned).into_iter().collect(),
+            false => hints,
         }
     }
 

@@ -231,11 +231,15 @@ impl<'a> Bringer<'a> {
         }
         let path = self.new_directory()?.join("stdin");
         let copy = File::create(&path).and_then(|mut file| io::copy(&mut stdin.lock(), &mut file));
-        copy.map_err(|source| Problem::ReadContext {
-            what: "standard input".to_owned(),
-            source,
-        })?;
-        Ok(path)
+        match copy {
+            Ok(0) => Err(Problem::EmptyStandardInput.into()),
+            Ok(_) => Ok(path),
+            Err(source) => Err(Problem::ReadContext {
+                what: "standard input".to_owned(),
+                source,
+            }
+            .into()),
+        }
     }
 
     fn new_directory(&mut self) -> Result<PathBuf, BuildError> {

@@ -125,6 +125,14 @@ impl Session {
         })
     }
 
+    /// `error`, belonging to the FROM of a stage and not to the step that happened to want its files first.
+    pub(crate) fn at_from(&self, id: StageId, error: BuildError) -> BuildError {
+        match self.plan.stage(id) {
+            Some(planned) => error.in_stage(planned, &planned.label),
+            None => error,
+        }
+    }
+
     fn build(&self, id: StageId) -> Result<(), BuildError> {
         let planned = self.plan.stage(id).expect("the plan holds what is scheduled");
         let stage = self

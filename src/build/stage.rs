@@ -98,7 +98,8 @@ impl Stage {
                     &mut self.fingerprints,
                     progress,
                     cancel,
-                )?;
+                )
+                .map_err(|error| session.at_from(self.id, error))?;
                 rootfs
             }
             Base::Stage(id) => self.inherit(id, session)?,

@@ -14,7 +14,7 @@ use crate::image::{Image, ImageIndex};
 use crate::oci::{Annotated, Digest, MediaType, Reference};
 use crate::progress::{Event, Progress};
 use crate::registry::Client;
-use crate::store::{ArchiveImage, Blob, ImageLayout, write_archive};
+use crate::store::{ArchiveImage, Blob, ImageLayout, StoreError, write_archive};
 
 /// An image with all its blobs at hand.
 #[derive(Debug)]
@@ -77,21 +77,22 @@ pub fn write_local(
     let outputs = &request.outputs;
     if let Some(path) = &outputs.oci_layout_path {
         announce(progress, path, product.digest(), || {
-            write_layout(product, images, path, request)
+            Ok(write_layout(product, images, path, request).map_err(Problem::WriteImage)?)
         })?;
     }
     if let (Some(path), [local]) = (&outputs.tar_path, images) {
         announce(progress, path, local.image.manifest.digest(), || {
             let config = local.image.config.bytes();
             let tags = archive_names(&outputs.destinations);
-            Ok(write_archive(
+            let written = write_archive(
                 path,
                 ArchiveImage {
                     config,
                     layers: local.layers,
                     tags: &tags,
                 },
-            )?)
+            );
+            Ok(written.map_err(Problem::WriteImage)?)
         })?;
     }
     Ok(())
@@ -127,7 +128,7 @@ fn write_layout(
     images: &[LocalImage<'_>],
     path: &Path,
     request: &BuildRequest,
-) -> Result<(), BuildError> {
+) -> Result<(), StoreError> {
     let annotations = &request.annotations;
     let layout = ImageLayout::create(path)?;
     for local in images {
