@@ -7,11 +7,15 @@ use super::environment::Environment;
 use super::error::PlanProblem;
 use super::outline::OutlinedStep;
 use super::{Base, Outline, PlanError, StageId};
-use crate::dockerfile::{Add, Dockerfile, Excerpt, Instruction, Source};
+use crate::dockerfile::{Add, Dockerfile, Excerpt, Hint, Instruction, Source};
 use crate::remote::{SourceKind, source_kind};
 
 /// The argument's name.
 pub(super) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// What it may be.
+const FORMS: &str =
+    "it is a number of seconds, `context`, or the name of a named context or of a stage that adds one remote source";
 
 /// What the build knows of its epoch.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,10 +87,11 @@ impl Outline {
             Ok(epoch) => self.epoch = epoch,
             Err(Mistake::Value) => {
                 let problem = PlanProblem::Epoch { value };
-                return Err(match written_at {
+                let error = match written_at {
                     Some(excerpt) => PlanError::at(problem, excerpt),
                     None => PlanError::of_options(problem),
-                });
+                };
+                return Err(error.with_hint(Some(Hint::Try(FORMS))));
             }
             Err(Mistake::Stage(error)) => return Err(*error),
         }
