@@ -80,7 +80,10 @@ fn print(data: &str) -> Exit {
     match stdout.write_all(data.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Exit::Success,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
-        Err(_) => Exit::Failure,
+        Err(error) => {
+            let settings = settings(&Logging::default(), &Environment::of_process().unwrap_or_default());
+            fail(settings, &ProcessError::Output(error))
+        }
     }
 }
 
@@ -124,7 +127,7 @@ fn inspect_for(call: Call, input: &Input, lint: Option<args::Lint>, logging: &Lo
 fn environment(logging: &Logging) -> Result<Environment, Exit> {
     Environment::of_process().map_err(|source| {
         let settings = settings(logging, &Environment::default());
-        fail(settings, &Startup::WorkingDirectory(source))
+        fail(settings, &ProcessError::WorkingDirectory(source))
     })
 }
 
@@ -140,7 +143,7 @@ fn build_from(cli: &Cli) -> Exit {
     };
     let cancel = Cancel::default();
     if let Err(source) = signals::watch(cancel.clone()) {
-        return fail(settings, &Startup::Signals(source));
+        return fail(settings, &ProcessError::Signals(source));
     }
     let display = Display::start(settings);
     let progress = display.progress();
@@ -191,13 +194,15 @@ fn report_problems(settings: Settings, Problems(problems): &Problems) -> Exit {
     Exit::Failure
 }
 
-/// The program could not get going.
+/// What the process itself cannot do.
 #[derive(Debug, thiserror::Error)]
-enum Startup {
+enum ProcessError {
     #[error("cannot read the working directory")]
     WorkingDirectory(#[source] io::Error),
     #[error("cannot watch for signals")]
     Signals(#[source] io::Error),
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
 }
 
-impl Diagnostic for Startup {}
+impl Diagnostic for ProcessError {}

@@ -168,8 +168,18 @@ impl Diagnostic for Problem {
                 "it is one of PATH, dir://, tar://, git://, https://, http://, ssh:// and USER@HOST:PATH"
             }
             Self::ContextUnreadable { .. } | Self::NoContext => "--context names the directory that COPY reads from",
+            Self::NoDockerfile { name, .. } if name == "-" => {
+                "a Dockerfile on standard input is --dockerfile /dev/stdin"
+            }
+            Self::NoDockerfile { tried, .. } if tried.iter().any(|path| path.is_dir()) => {
+                "that is a directory; name the Dockerfile in it"
+            }
             Self::NoDockerfile { .. } => {
                 "please provide a valid path to a Dockerfile within the build context with --dockerfile"
+            }
+            Self::ContextNotADirectory(_) => "a tar archive is given as tar://PATH, a Dockerfile with --dockerfile",
+            Self::AnnotationOfIndex(_) => {
+                "an image of several platforms has an index; --build-arg BUILDKIT_MULTI_PLATFORM=1 gives one to an image of one"
             }
             Self::InspectRemote => "fetch them first, and give the file and the directory",
             Self::NoStateDir => "name a directory with --store",

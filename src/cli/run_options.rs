@@ -59,6 +59,8 @@ pub(super) enum RunProblem {
     Host(String),
     #[error("--ulimit {0:?} is not of the form name=soft[:hard]")]
     Ulimit(String),
+    #[error("--ulimit {0:?}: there is no such limit ({names} are known)", names = ulimit_names())]
+    UlimitName(String),
     #[error("--ulimit {text:?}: the soft limit must not be above the hard one")]
     UlimitOrder { text: String },
     #[error("--shm-size {0:?} is not a size such as 64m")]
@@ -271,13 +273,17 @@ fn parse_host(text: &str) -> Result<(String, IpAddr), RunProblem> {
     }
 }
 
+fn ulimit_names() -> String {
+    UlimitName::ALL.map(UlimitName::as_str).join(", ")
+}
+
 fn parse_ulimit(text: &str) -> Result<Ulimit, RunProblem> {
     let wrong = || RunProblem::Ulimit(text.to_owned());
     let (name, value) = text.split_once('=').ok_or_else(wrong)?;
     let name = UlimitName::ALL
         .into_iter()
         .find(|known| known.as_str() == name)
-        .ok_or_else(wrong)?;
+        .ok_or_else(|| RunProblem::UlimitName(text.to_owned()))?;
     let (soft, hard) = value.split_once(':').unwrap_or((value, value));
     // -1 is no limit.
     let parse = |number: &str| match number {
@@ -371,8 +377,12 @@ mod tests {
                 "--add-host \"a:host-gateway\" is not of the form name:address",
             ),
             (
+                &["--ulimit=nofile"],
+                "--ulimit \"nofile\" is not of the form name=soft[:hard]",
+            ),
+            (
                 &["--ulimit=files=1"],
-                "--ulimit \"files=1\" is not of the form name=soft[:hard]",
+                "--ulimit \"files=1\": there is no such limit (core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack are known)",
             ),
             (
                 &["--ulimit=nofile=2:1"],

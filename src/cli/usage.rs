@@ -33,7 +33,16 @@ impl From<clap::Error> for Refusal {
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Text(error.render().to_string()),
             ErrorKind::InvalidSubcommand => Self::Usage(positional(&error)),
-            _ => Self::Usage(rendered(&error.render().to_string())),
+            _ => {
+                let usage = rendered(&error.render().to_string());
+                Self::Usage(match hint_for_docker_users(&error) {
+                    Some(hint) => UsageError {
+                        hints: vec![hint.to_owned()],
+                        ..usage
+                    },
+                    None => usage,
+                })
+            }
         }
     }
 }
@@ -51,6 +60,25 @@ fn positional(error: &clap::Error) -> UsageError {
     UsageError {
         message: format!("unexpected argument '{word}' found"),
         hints: vec![hint],
+    }
+}
+
+/// What takes the place of a flag of `docker build` here.
+fn hint_for_docker_users(error: &clap::Error) -> Option<&'static str> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    match (error.kind(), flag.as_str()) {
+        (ErrorKind::UnknownArgument, "-t" | "--tag") => Some("the image is named by --destination, as it is pushed"),
+        (ErrorKind::UnknownArgument, "-o" | "--output" | "--load") => {
+            Some("an image is written to files by --oci-layout-path and --tar-path")
+        }
+        (ErrorKind::UnknownArgument, "--push") => Some("an image is pushed to every --destination"),
+        (ErrorKind::UnknownArgument, "--file") => Some("the Dockerfile is given with -f or --dockerfile"),
+        (ErrorKind::UnknownArgument, "--no-cache" | "--pull") => {
+            Some("leave it out: without --cache everything is built, and base images are looked up each time")
+        }
+        _ => None,
     }
 }
 
@@ -92,6 +120,36 @@ mod tests {
             error.hints,
             ["a flag that is on or off takes its value behind an equals sign: --cache=true"]
         );
+    }
+
+    #[test]
+    fn flags_of_docker_are_answered_with_those_of_here() {
+        for (line, message, hint) in [
+            (
+                &["-t", "app:1", "."][..],
+                "unexpected argument '-t' found",
+                "--destination",
+            ),
+            (&["--tag=app:1"], "unexpected argument '--tag' found", "--destination"),
+            (
+                &["--output=type=local"],
+                "unexpected argument '--output' found",
+                "--oci-layout-path",
+            ),
+            (&["--file", "Dockerfile"], "unexpected argument '--file' found", "-f"),
+            (
+                &["--no-cache"],
+                "unexpected argument '--no-cache' found",
+                "leave it out",
+            ),
+        ] {
+            let error = usage(line);
+            assert_eq!(error.message, message, "{line:?}");
+            let [found] = error.hints.as_slice() else {
+                panic!("{line:?}: {:?}", error.hints);
+            };
+            assert!(found.contains(hint), "{line:?}: {found}");
+        }
     }
 
     #[test]
