@@ -423,3 +423,18 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         .unwrap();
     assert!(status.success(), "{status}");
 }
+
+#[test]
+fn standard_output_that_takes_nothing_is_an_error() {
+    let environment = TestEnv::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = environment
+        .command(Path::new(PROGRAM))
+        .arg("--help")
+        .stdout(full)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.starts_with("error: cannot write to standard output\n"), "{said}");
+}

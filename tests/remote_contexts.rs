@@ -198,6 +198,9 @@ fn root_l360_archives_of_this_machine_and_of_standard_input() {
     ] {
         let _failed = site.rbuild(context).stdin(&text).run().failure_with(&[error]);
     }
+    let empty = site.0.write("empty", "");
+    let nothing = site.rbuild("tar://stdin").stdin(&empty).run();
+    let _failed = nothing.failure_with(&["standard input, which is empty", "tar -cz ."]);
 }
 
 #[test]

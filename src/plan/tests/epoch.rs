@@ -101,6 +101,8 @@ fn l403_l405_what_the_epoch_may_be() {
         assert!(report.starts_with(&format!("error: {expected}\n")), "{text}: {report}");
         let is_located = report.contains(&format!("  Dockerfile:{line}\n"));
         assert_eq!(is_located, line > 0, "{text}: {report}");
+        let says_what_it_may_be = report.contains("\nhint: it is a number of seconds");
+        assert_eq!(says_what_it_may_be, expected != rule, "{text}: {report}");
     }
 }
 
