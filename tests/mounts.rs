@@ -330,7 +330,7 @@ COPY --from=other /bin/true /true
 #[test]
 fn root_l210_locked_waits_and_others_go_elsewhere() {
     let sandbox = sandbox();
-    let holding = "RUN --mount=type=cache,target=/c,sharing=locked touch /c/held; while ! test -e /c/go; do sleep 0.1; done; echo first >> /c/order\n";
+    let holding = "RUN --mount=type=cache,target=/c,sharing=locked touch /c/held; for n in $(seq 300); do test -e /c/go && break; sleep 0.1; done; echo first >> /c/order\n";
     let first = build(&sandbox, holding).start();
     let caches = sandbox.path("store/cache-mounts");
     let slot = wait_for(|| {
