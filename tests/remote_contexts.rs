@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use support::git::Git;
 use support::process::Output;
+use support::rbuild::{program, store};
 use support::scripted::{Answer, Scripted};
 use support::{Rbuild, Sandbox, listing};
 
@@ -93,22 +94,71 @@ fn root_l352_l360_a_repository_is_a_context() {
         };
         assert_lines(&site.lines(rbuild.run()), &["/inner file 0644 0:0 \"inner\""]);
     }
-    // The kaniko executor's form keeps the repository.
+    // The kaniko executor's form keeps the repository, and the ignore file counts.
     let kaniko = format!("git://{}/r.git", git.http());
-    let rbuild = site
-        .rbuild(&kaniko)
-        .env("GIT_PULL_METHOD", "http")
-        .arg("--git=branch=main");
-    let lines = site.lines(rbuild.run());
+    let rbuild = |context: &str| site.rbuild(context).env("GIT_PULL_METHOD", "http");
+    let lines = site.lines(rbuild(&kaniko).arg("--git=branch=main").run());
     assert_lines(&lines, &[&format!("/d/.git/HEAD file 0644 0:0 \"{commit}\\n\"")]);
+    assert!(!lines.iter().any(|line| line.starts_with("/d/kept ")), "{lines:#?}");
+    let failed = rbuild(&kaniko).arg("--git=branch=absent").run();
+    let _failed = failed.failure_with(&["repository does not contain ref absent"]);
+    let failed = rbuild(&kaniko).arg("--git=brunch=main").run();
+    let _failed = failed.failure_with(&["--git has no option \"brunch\"", "did you mean branch?"]);
+
     git.demand("Basic dG9rZW46");
-    let rbuild = site
-        .rbuild(&kaniko)
-        .env("GIT_PULL_METHOD", "http")
-        .env("GIT_TOKEN", "token");
-    assert_lines(&site.lines(rbuild.run()), &["/d/kept file 0644 0:0 \"kept\""]);
+    let _built = rbuild(&kaniko).env("GIT_TOKEN", "token").run().success();
+    let in_address = kaniko.replace("git://", "git://token:@");
+    let _built = rbuild(&in_address).run().success();
+    let failed = rbuild(&kaniko).env("GIT_TOKEN", "wr0ng").run();
+    let output = failed.failure_with(&["401", "does not give it to this user", "GIT_TOKEN, GIT_USERNAME and"]);
+    assert!(!output.stderr.contains("wr0ng"), "{}", output.report());
     let failed = site.rbuild(&format!("{address}#absent")).run();
-    let _failed = failed.failure_with(&["401"]);
+    let _failed = failed.failure_with(&["401", "somebody without credentials", "GIT_TOKEN, or GIT_USERNAME"]);
+    git.demand("Basic dXNlcjp3MHJk");
+    let rbuild = rbuild(&kaniko).env("GIT_USERNAME", "user").env("GIT_PASSWORD", "w0rd");
+    let _built = rbuild.run().success();
+}
+
+#[test]
+fn root_l360_how_much_of_the_past_comes_along() {
+    let (site, git) = (Site::new(), Git::start());
+    let repository = git.repository("r.git");
+    repository.write("file", "first");
+    let first = repository.commit("first");
+    repository.git(&["checkout", "--quiet", "-b", "other"]);
+    repository.write("file", "other");
+    let other = repository.commit("other");
+    repository.git(&["checkout", "--quiet", "main"]);
+    repository.write("file", "main");
+    repository.commit("main");
+    let context = format!("git://{}/r.git", git.http());
+    repository.write("Dockerfile", "FROM scratch\nCOPY .git /git/\n");
+    repository.commit("everything");
+    let has = |options: &[&str], commit: &str| {
+        let rbuild = site.rbuild(&context).env("GIT_PULL_METHOD", "http");
+        let _built = rbuild.args(options).destination("r:latest").run().success();
+        let tree = site.0.path("tree");
+        let _gone = std::fs::remove_dir_all(&tree);
+        let mut umoci = site.0.command("umoci");
+        let image = format!("{}:latest", site.layout().display());
+        umoci.args(["raw", "unpack", "--image", &image]).arg(&tree);
+        let _unpacked = site.0.run(umoci).success();
+        let mut git = site.0.command("git");
+        git.arg("--git-dir")
+            .arg(tree.join("git"))
+            .args(["cat-file", "-e", commit]);
+        git.env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "safe.directory")
+            .env("GIT_CONFIG_VALUE_0", "*");
+        site.0.run(git).status.success()
+    };
+    for (options, expected) in [
+        (&[][..], [true, true]),
+        (&["--git=single-branch=true"][..], [true, false]),
+        (&["--git=depth=2"][..], [false, false]),
+    ] {
+        assert_eq!([has(options, &first), has(options, &other)], expected, "{options:?}");
+    }
 }
 
 #[test]
@@ -182,11 +232,32 @@ fn root_l360_archives_of_this_machine_and_of_standard_input() {
     gzip.arg("--keep").arg(&plain);
     let _packed = site.0.run(gzip).success();
     let zipped = site.0.path("plain.tar.gz");
-    let kept = ["/d/kept file 0644 0:0 \"kept\""];
-    assert_lines(&site.lines(site.rbuild("tar://plain.tar.gz").run()), &kept);
-    for (context, input) in [("tar://stdin", &zipped), ("-", &plain), ("tar://-", &plain)] {
-        assert_lines(&site.lines(site.rbuild(context).stdin(input).run()), &kept);
+    // The kaniko executor's forms heed the ignore file, BuildKit's do not.
+    let kept = "/d/kept file 0644 0:0 \"kept\"";
+    for (context, input, is_kept) in [
+        ("tar://plain.tar.gz", &plain, false),
+        ("tar://plain.tar", &plain, false),
+        ("tar://stdin", &zipped, false),
+        ("tar://-", &plain, false),
+        ("-", &plain, true),
+    ] {
+        let lines = site.lines(site.rbuild(context).stdin(input).run());
+        assert_lines(
+            &lines,
+            &["/d/Dockerfile file 0644 0:0 \"FROM scratch\\nCOPY . /d/\\n\""],
+        );
+        assert_eq!(lines.iter().any(|line| line == kept), is_kept, "{context} {lines:#?}");
     }
+    let sub_path = ["--context-sub-path=sub", "--context-sub-path=/sub/"];
+    for argument in sub_path {
+        let lines = site.lines(site.rbuild("tar://plain.tar").arg(argument).run());
+        assert_lines(&lines, &["/inner file 0644 0:0 \"inner\""]);
+    }
+    // A symlink of the context's cannot make a file of the machine the ignore file.
+    let secret = site.0.write("secret", "[hunter2");
+    let link = linked("Dockerfile.dockerignore", &secret.display().to_string());
+    site.0.write("linked.tar", link);
+    let _built = site.rbuild("tar://linked.tar").run().success();
     let text = site.0.write("text", "FROM scratch\nCOPY <<EOF /from\nstdin\nEOF\n");
     let lines = site.lines(site.rbuild("-").stdin(&text).run());
     assert_lines(&lines, &["/from file 0644 0:0 \"stdin\\n\""]);
@@ -194,13 +265,107 @@ fn root_l360_archives_of_this_machine_and_of_standard_input() {
         ("tar://stdin", "the build context from standard input is no tar archive"),
         ("tar://text", "text is no tar archive"),
         ("tar://absent", "read the build context from"),
-        ("s3://bucket/key", "is not supported yet"),
     ] {
         let _failed = site.rbuild(context).stdin(&text).run().failure_with(&[error]);
     }
     let empty = site.0.write("empty", "");
     let nothing = site.rbuild("tar://stdin").stdin(&empty).run();
     let _failed = nothing.failure_with(&["standard input, which is empty", "tar -cz ."]);
+    // A terminal is nothing to read from.
+    let mut script = site.0.command("script");
+    let rbuild = format!(
+        "{} --store {} --no-push -c tar://stdin",
+        program().display(),
+        store(&site.0).display()
+    );
+    script.args(["--quiet", "--return", "--command", &rbuild, "/dev/null"]);
+    let output = site.0.run(script).code(1);
+    assert!(output.stdout.contains("which is a terminal"), "{}", output.report());
+}
+
+#[test]
+fn root_bad_archives_are_refused_whole() {
+    let site = Site::new();
+    let packed = packed();
+    let mut cut = packed.clone();
+    cut.truncate(packed.len() / 2 - 100);
+    let file = |name: &str| archive(&[("Dockerfile", "FROM scratch\nCOPY . /\n"), (name, "x")]);
+    for (name, content, errors) in [
+        ("empty", Vec::new(), &["empty is empty"][..]),
+        (
+            "text",
+            b"FROM scratch\n".to_vec(),
+            &["text is no tar archive", "plain or compressed with gzip"],
+        ),
+        ("cut", cut, &["unpack the build context from", "cut"]),
+        (
+            "above",
+            raw_name(&file("AA/passwd"), b"../"),
+            &["climbs above the root", "../passwd"],
+        ),
+        (
+            "deep",
+            raw_name(&file("AA/passwd"), b"a/../../"),
+            &["climbs above the root"],
+        ),
+        (
+            "hard",
+            hard_link("l", "../../etc/passwd"),
+            &["hard link /l cannot be unpacked", "climbs above the root"],
+        ),
+        ("hard2", hard_link("l", "/etc/passwd"), &["hard link", "has no target"]),
+    ] {
+        site.0.write(name, content);
+        let output = site.rbuild(&format!("tar://{name}")).run();
+        let _failed = output.failure_with(errors);
+    }
+    // What kaniko takes we take: from the root of the context, wherever that is.
+    site.0.write("absolute", raw_name(&file("AA/passwd"), b"/"));
+    let lines = site.lines(site.rbuild("tar://absolute").run());
+    assert_lines(&lines, &["/passwd file 0644 0:0 \"x\""]);
+    site.0.write("plain", packed);
+    let output = site.rbuild("tar://plain").arg("--context-sub-path=absent").run();
+    let _failed = output.failure_with(&["plain has no directory \"absent\"", "--context-sub-path"]);
+    let output = site.rbuild("s4://bucket").run();
+    let _failed = output.failure_with(&["please use one of the following: gs://, dir://", "did you mean s3://?"]);
+}
+
+/// `tar` with `AA/` in front of its last name replaced by what no builder of archives would write.
+fn raw_name(tar: &[u8], prefix: &[u8]) -> Vec<u8> {
+    let mut tar = tar.to_vec();
+    let at = tar.windows(3).position(|window| window == b"AA/").unwrap();
+    let header = at;
+    let name: Vec<u8> = [prefix, b"passwd"].concat();
+    tar[header..header + 100].fill(0);
+    tar[header..header + name.len()].copy_from_slice(&name);
+    tar[header + 148..header + 156].fill(b' ');
+    let sum: u32 = tar[header..header + 512].iter().map(|&byte| u32::from(byte)).sum();
+    tar[header + 148..header + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    tar
+}
+
+fn hard_link(name: &str, target: &str) -> Vec<u8> {
+    with_link(tar::EntryType::Link, name, target)
+}
+
+fn linked(name: &str, target: &str) -> Vec<u8> {
+    with_link(tar::EntryType::Symlink, name, target)
+}
+
+fn with_link(kind: tar::EntryType, name: &str, target: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let text = "FROM scratch\nCOPY . /\n";
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, "Dockerfile", text.as_bytes()).unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(0);
+    header.set_mode(0o644);
+    header.as_gnu_mut().unwrap().linkname[..target.len()].copy_from_slice(target.as_bytes());
+    builder.append_data(&mut header, name, &[][..]).unwrap();
+    builder.into_inner().unwrap()
 }
 
 #[test]

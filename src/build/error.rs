@@ -260,6 +260,23 @@ pub enum Problem {
         /// A path, or standard input.
         what: String,
     },
+    /// What should be a context has no byte.
+    #[error("the build context from {what} is empty")]
+    EmptyContext {
+        /// An address, a path, or standard input.
+        what: String,
+    },
+    /// The directory that should be the context is not in what was fetched.
+    #[error("the build context from {what} has no directory {path:?}")]
+    NoSubPath {
+        /// An address, a path, or standard input.
+        what: String,
+        /// What was looked for.
+        path: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// Somebody types.
     #[error("the build context should come from standard input, which is a terminal")]
     NoStandardInput,

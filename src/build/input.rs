@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::error::{BuildError, Problem};
-use super::request::{BuildRequest, Context, DockerfileSource, FetchedContext, RemoteContext};
+use super::request::{BuildRequest, Context, DockerfileSource, FetchedContext, IgnoreFileUse, RemoteContext};
+use super::spool::{self, STANDARD_INPUT};
 use crate::cancel::Cancel;
 use crate::layer::{ArchiveExtractor, Limits, Owner, detect_archive};
 use crate::progress::{Event, Progress};
@@ -36,6 +37,8 @@ pub(crate) struct Input {
 pub(crate) enum Ignoring {
     /// The one beside the Dockerfile, else the context's own.
     BesideDockerfile,
+    /// The same where both are from elsewhere: no symlink of theirs leads out of the context.
+    BesideDockerfileInContext,
     /// The context's own: the Dockerfile is from elsewhere.
     InContext,
     /// None: who packed or committed the files has chosen them.
@@ -104,7 +107,7 @@ impl<'a> Bringer<'a> {
             Context::Directory(path) => (path.clone(), None, Ignoring::BesideDockerfile, None),
             Context::Fetched(fetched) => {
                 let brought = self.context(fetched)?;
-                (brought.path, brought.age, Ignoring::Nothing, brought.single_file)
+                (brought.path, brought.age, ignoring(fetched), brought.single_file)
             }
         };
         let (dockerfile, dockerfile_name, ignoring) = match (&self.request.dockerfile, single_file) {
@@ -116,10 +119,16 @@ impl<'a> Bringer<'a> {
                 let (path, name) = find(&context, names)?;
                 (path, name, ignoring)
             }
-            (DockerfileSource::File { path, name }, _) => (path.clone(), name.clone(), ignoring),
+            (DockerfileSource::File { path, name }, _) => {
+                let beside = match ignoring {
+                    Ignoring::BesideDockerfileInContext => Ignoring::BesideDockerfile,
+                    other => other,
+                };
+                (path.clone(), name.clone(), beside)
+            }
             (DockerfileSource::Url(source), _) => {
                 let elsewhere = match ignoring {
-                    Ignoring::BesideDockerfile => Ignoring::InContext,
+                    Ignoring::BesideDockerfile | Ignoring::BesideDockerfileInContext => Ignoring::InContext,
                     other => other,
                 };
                 (self.download(source)?.0, source.to_string(), elsewhere)
@@ -145,15 +154,16 @@ impl<'a> Bringer<'a> {
                 brought
             }
             RemoteContext::Stdin { may_be_dockerfile } => {
-                let spooled = self.standard_input()?;
-                let brought = self.archive_or_file(&spooled, "standard input")?;
+                let spooled = self.new_directory()?.join("stdin");
+                spool::standard_input(&spooled, self.progress, self.cancel)?;
+                let brought = self.archive_or_file(&spooled, STANDARD_INPUT)?;
                 if !may_be_dockerfile {
-                    refuse_single_file(&brought, "standard input".to_owned())?;
+                    refuse_single_file(&brought, STANDARD_INPUT.to_owned())?;
                 }
                 brought
             }
         };
-        brought.path = inside(&brought.path, &context.sub_path)?;
+        brought.path = inside(&brought.path, &context.sub_path, || context.source.to_string())?;
         Ok(brought)
     }
 
@@ -162,7 +172,9 @@ impl<'a> Bringer<'a> {
         let directory = self.new_directory()?;
         let fetched = self.remote.check_out(source, &directory)?;
         Ok(Brought {
-            path: inside(&directory, source.subdir.as_deref().unwrap_or_default())?,
+            path: inside(&directory, source.subdir.as_deref().unwrap_or_default(), || {
+                source.shown_remote()
+            })?,
             age: fetched.modified,
             single_file: None,
         })
@@ -193,6 +205,9 @@ impl<'a> Bringer<'a> {
             source,
         };
         let mut file = File::open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() == 0 {
+            return Err(Problem::EmptyContext { what: what.to_owned() }.into());
+        }
         if !detect_archive(&mut file).map_err(failed)? {
             return Ok(Brought {
                 path: self.new_directory()?,
@@ -222,26 +237,6 @@ impl<'a> Bringer<'a> {
         })
     }
 
-    /// Standard input as a file: whether it is an archive is known only after a look at it.
-    fn standard_input(&mut self) -> Result<PathBuf, BuildError> {
-        use std::io::IsTerminal as _;
-        let stdin = io::stdin();
-        if stdin.is_terminal() {
-            return Err(Problem::NoStandardInput.into());
-        }
-        let path = self.new_directory()?.join("stdin");
-        let copy = File::create(&path).and_then(|mut file| io::copy(&mut stdin.lock(), &mut file));
-        match copy {
-            Ok(0) => Err(Problem::EmptyStandardInput.into()),
-            Ok(_) => Ok(path),
-            Err(source) => Err(Problem::ReadContext {
-                what: "standard input".to_owned(),
-                source,
-            }
-            .into()),
-        }
-    }
-
     fn new_directory(&mut self) -> Result<PathBuf, BuildError> {
         let name = format!("input/{}", self.count);
         self.count += 1;
@@ -261,6 +256,13 @@ impl<'a> Bringer<'a> {
     }
 }
 
+fn ignoring(fetched: &FetchedContext) -> Ignoring {
+    match fetched.ignore_file {
+        IgnoreFileUse::Applied => Ignoring::BesideDockerfileInContext,
+        IgnoreFileUse::Unused => Ignoring::Nothing,
+    }
+}
+
 fn refuse_single_file(brought: &Brought, what: String) -> Result<(), BuildError> {
     match brought.single_file {
         None => Ok(()),
@@ -268,20 +270,27 @@ fn refuse_single_file(brought: &Brought, what: String) -> Result<(), BuildError>
     }
 }
 
-/// The directory `path` below `root`, whose symlinks cannot leave it.
-fn inside(root: &Path, path: &str) -> Result<PathBuf, BuildError> {
-    let failed = |source| Problem::Context {
-        path: root.join(path.trim_start_matches('/')),
-        source,
-    };
-    let tree = Rootfs::open(root).map_err(failed)?;
-    let found = tree
-        .canonicalize(&RootfsPath::parse_clamped(path.as_bytes()).map_err(|error| failed(io::Error::other(error)))?);
-    let found = found.map_err(|error| failed(io::Error::other(error)))?;
+/// The directory `path` below `root`, whose symlinks cannot leave it. `what` names the root for messages.
+fn inside(root: &Path, path: &str, what: impl FnOnce() -> String) -> Result<PathBuf, BuildError> {
+    match find_inside(root, path) {
+        Ok(directory) => Ok(directory),
+        Err(source) => Err(Problem::NoSubPath {
+            what: what(),
+            path: path.to_owned(),
+            source,
+        }
+        .into()),
+    }
+}
+
+fn find_inside(root: &Path, path: &str) -> io::Result<PathBuf> {
+    let tree = Rootfs::open(root)?;
+    let path = RootfsPath::parse_clamped(path.as_bytes()).map_err(io::Error::other)?;
+    let found = tree.canonicalize(&path).map_err(io::Error::other)?;
     let directory = host_path(root, &found);
-    match fs::metadata(&directory).map_err(failed)?.is_dir() {
+    match fs::metadata(&directory)?.is_dir() {
         true => Ok(directory),
-        false => Err(failed(io::ErrorKind::NotADirectory.into()).into()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
     }
 }
 

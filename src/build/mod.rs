@@ -30,6 +30,7 @@ pub mod request;
 mod schedule;
 mod session;
 mod sources;
+mod spool;
 mod stage;
 mod step;
 mod trees;
@@ -300,6 +301,7 @@ fn open_context(input: &Input, plan: &Plan, bringer: &mut Bringer<'_>) -> Result
     })?;
     let ignore = match input.ignoring {
         Ignoring::BesideDockerfile => IgnoreFile::find(Some(&input.dockerfile), &tree)?,
+        Ignoring::BesideDockerfileInContext => IgnoreFile::find_in_context(&input.dockerfile_name, &tree)?,
         Ignoring::InContext => IgnoreFile::in_context(&tree)?,
         Ignoring::Nothing => None,
     };

@@ -4,6 +4,7 @@
 //! whatever the outside may decide about a build is a field. Paths are absolute.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::check::Policy;
@@ -107,6 +108,18 @@ pub struct FetchedContext {
     pub sub_path: String,
     /// Whether the certificate of its repository's server is not verified.
     pub skip_tls_verify: bool,
+    /// Whether its ignore file counts.
+    pub ignore_file: IgnoreFileUse,
+}
+
+/// Whether the ignore file of a fetched context counts. It does for the forms that only the kaniko executor knows, as there,
+/// and does not for those that BuildKit knows, as there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IgnoreFileUse {
+    /// As in a directory.
+    Applied,
+    /// Who packed or committed the files has chosen them.
+    Unused,
 }
 
 /// Kinds of contexts that are no directories of this machine.
@@ -123,6 +136,18 @@ pub enum RemoteContext {
         /// Whether what is no archive is a Dockerfile.
         may_be_dockerfile: bool,
     },
+}
+
+/// For messages: nothing secret.
+impl fmt::Display for RemoteContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Git(source) => source.fmt(f),
+            Self::Url(source) => source.fmt(f),
+            Self::Archive(path) => path.display().fmt(f),
+            Self::Stdin { .. } => f.write_str("standard input"),
+        }
+    }
 }
 
 /// Where the image, its digest and its names go. At least a destination, or `no_push`.

@@ -6,16 +6,16 @@
 //! | `tar://PATH` | an archive of this machine |
 //! | `tar://stdin`, `-` | an archive, or for `-` also a Dockerfile, on standard input |
 //! | `git://HOST/REPO[#REF[#COMMIT]]` | a repository over HTTPS, the kaniko executor's way: with `.git` and its past |
-//! | `https://….git[#REF[:DIR]]`, `ssh://…`, `USER@HOST:PATH` | a repository, BuildKit's way: only the commit's files |
+//! | `https://….git[#REF[:DIR]]`, `ssh://…`, `USER@HOST:PATH` | a repository, BuildKit's way: only the commit's files; `#COMMIT` may follow |
 //! | `https://…`, `http://…` | an archive, or a Dockerfile |
 
 use std::num::NonZeroU32;
 use std::path::Path;
 
 use super::environment::{self as env, Environment};
+use super::git_options::GitOptions;
 use super::problem::Problem;
-use super::value::Switch;
-use crate::build::request::RemoteContext;
+use crate::build::request::{IgnoreFileUse, RemoteContext};
 use crate::redact;
 use crate::remote::{GitSource, Past, SourceKind, UrlSource, source_kind};
 
@@ -33,41 +33,7 @@ pub(super) enum Named<'a> {
     /// A directory, as written.
     Directory(&'a str),
     /// Anything else.
-    Remote(RemoteContext),
-}
-
-/// What `--git` says.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct GitOptions {
-    /// A branch or tag, instead of the address's.
-    branch: Option<String>,
-    /// 0 is everything.
-    depth: u32,
-    recurse_submodules: bool,
-    /// Whether the server's certificate is not verified.
-    pub(super) insecure_skip_tls: bool,
-}
-
-impl GitOptions {
-    /// Reads `key=value`, one per flag or separated by commas. Keys that nobody knows are ignored, as by the kaniko
-    /// executor.
-    pub(super) fn parse(flags: &[String]) -> Result<Self, Problem> {
-        let mut options = Self::default();
-        for option in flags.iter().flat_map(|flag| flag.split(',')) {
-            let wrong = || Problem::GitOption(option.to_owned());
-            let (key, value) = option.split_once('=').ok_or_else(wrong)?;
-            let switch = || value.parse().map(|Switch(on)| on).map_err(|_| wrong());
-            match key {
-                "branch" if value.is_empty() => {}
-                "branch" => options.branch = Some(value.to_owned()),
-                "depth" => options.depth = value.parse().map_err(|_| wrong())?,
-                "recurse-submodules" => options.recurse_submodules = switch()?,
-                "insecure-skip-tls" => options.insecure_skip_tls = switch()?,
-                _ => {}
-            }
-        }
-        Ok(options)
-    }
+    Remote(RemoteContext, IgnoreFileUse),
 }
 
 /// What `given` names.
@@ -83,7 +49,12 @@ pub(super) fn named<'a>(
     let shown = || redact::location(given).into_owned();
     let Some((scheme, rest)) = given.split_once("://") else {
         return match (given, source_kind(given)) {
-            ("-", _) => Ok(stdin(true)),
+            ("-", _) => Ok(Named::Remote(
+                RemoteContext::Stdin {
+                    may_be_dockerfile: true,
+                },
+                IgnoreFileUse::Unused,
+            )),
             (_, SourceKind::Git) => buildkit_git(given, git, keep_git_dir, environment),
             (_, SourceKind::Path | SourceKind::Url) => Ok(Named::Directory(given)),
         };
@@ -91,11 +62,17 @@ pub(super) fn named<'a>(
     match scheme {
         "dir" if rest.is_empty() => Err(Problem::NoContext),
         "dir" => Ok(Named::Directory(rest)),
-        "tar" if matches!(rest, "stdin" | "-") => Ok(stdin(false)),
+        "tar" if matches!(rest, "stdin" | "-") => Ok(Named::Remote(
+            RemoteContext::Stdin {
+                may_be_dockerfile: false,
+            },
+            IgnoreFileUse::Applied,
+        )),
         "tar" if rest.is_empty() => Err(Problem::NoContext),
-        "tar" => Ok(Named::Remote(RemoteContext::Archive(
-            environment.absolute(Path::new(rest)),
-        ))),
+        "tar" => Ok(Named::Remote(
+            RemoteContext::Archive(environment.absolute(Path::new(rest))),
+            IgnoreFileUse::Applied,
+        )),
         "git" => kaniko_git(rest, git, environment),
         "ssh" => buildkit_git(given, git, keep_git_dir, environment),
         "http" | "https" if source_kind(given) == SourceKind::Git => {
@@ -104,15 +81,11 @@ pub(super) fn named<'a>(
         "https" if is_azure(rest) => Err(Problem::ContextScheme(shown())),
         "http" | "https" => {
             let source = UrlSource::parse(given, None).map_err(Problem::Address)?;
-            Ok(Named::Remote(RemoteContext::Url(source)))
+            Ok(Named::Remote(RemoteContext::Url(source), IgnoreFileUse::Unused))
         }
         "s3" | "gs" => Err(Problem::ContextScheme(shown())),
         _ => Err(Problem::ContextUnknown(shown())),
     }
-}
-
-fn stdin(may_be_dockerfile: bool) -> Named<'static> {
-    Named::Remote(RemoteContext::Stdin { may_be_dockerfile })
 }
 
 fn is_azure(rest: &str) -> bool {
@@ -126,15 +99,41 @@ fn buildkit_git(
     keep_git_dir: bool,
     environment: &Environment,
 ) -> Result<Named<'static>, Problem> {
+    let (given, commit) = without_commit(given);
     let mut source = GitSource::parse(given).map_err(Problem::GitAddress)?;
     if keep_git_dir {
         source.keep_git_dir.get_or_insert(true);
     }
-    if let Some(branch) = &git.branch {
-        source.reference = Some(branch.clone());
+    let branch = git.branch.clone();
+    source.reference = commit.map(str::to_owned).or(branch).or(source.reference);
+    source.submodules = git.recurse_submodules.unwrap_or(source.submodules);
+    if let Some(depth) = git.depth {
+        source.history = past(depth, git);
     }
     let address = with_credentials(source.remote(), environment);
-    Ok(Named::Remote(RemoteContext::Git(source.at(address))))
+    Ok(Named::Remote(
+        RemoteContext::Git(source.at(address)),
+        IgnoreFileUse::Unused,
+    ))
+}
+
+/// An address in the kaniko executor's form may end in the commit behind its reference; names of commits are told by
+/// their looks, for a reference may have a `#` in it too.
+fn without_commit(given: &str) -> (&str, Option<&str>) {
+    let is_commit = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match given.rsplit_once('#') {
+        Some((rest, commit)) if rest.contains('#') && is_commit(commit) => (rest, Some(commit)),
+        _ => (given, None),
+    }
+}
+
+/// How much of the past `depth` commits are; 0 is all of it.
+fn past(depth: u32, git: &GitOptions) -> Past {
+    match (NonZeroU32::new(depth), git.single_branch) {
+        (Some(commits), _) => Past::Commits(commits),
+        (None, Some(true)) => Past::Branch,
+        (None, Some(false) | None) => Past::All,
+    }
 }
 
 /// `[user[:password]@]host/repository[#ref[#commit]]`, without a scheme.
@@ -153,10 +152,13 @@ fn kaniko_git(rest: &str, git: &GitOptions, environment: &Environment) -> Result
     let mut source = GitSource::parse(&address).map_err(Problem::GitAddress)?;
     source.reference = commit.or_else(|| git.branch.clone()).or(reference);
     source.keep_git_dir = Some(true);
-    source.submodules = git.recurse_submodules;
-    source.history = NonZeroU32::new(git.depth).map_or(Past::All, Past::Commits);
+    source.submodules = git.recurse_submodules.unwrap_or(false);
+    source.history = past(git.depth.unwrap_or(0), git);
     let address = with_credentials(source.remote(), environment);
-    Ok(Named::Remote(RemoteContext::Git(source.at(address))))
+    Ok(Named::Remote(
+        RemoteContext::Git(source.at(address)),
+        IgnoreFileUse::Applied,
+    ))
 }
 
 /// The address with what the environment says of user and password, if it says something.
@@ -193,14 +195,21 @@ mod tests {
 
     fn read(given: &str, options: &[&str], environment: &Environment) -> Result<String, String> {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let git = GitOptions::parse(&options).map_err(|problem| problem.to_string())?;
+        let git = GitOptions::parse(&options).map_err(|error| error.to_string())?;
         let named = named(given, &git, false, environment).map_err(|problem| problem.to_string())?;
         Ok(match named {
             Named::Directory(path) => format!("directory {path}"),
-            Named::Remote(RemoteContext::Archive(path)) => format!("archive {}", path.display()),
-            Named::Remote(RemoteContext::Stdin { may_be_dockerfile }) => format!("stdin {may_be_dockerfile}"),
-            Named::Remote(RemoteContext::Url(source)) => format!("url {source}"),
-            Named::Remote(RemoteContext::Git(source)) => format!(
+            Named::Remote(source, IgnoreFileUse::Applied) => format!("{}, filtered", shown(source)),
+            Named::Remote(source, IgnoreFileUse::Unused) => shown(source),
+        })
+    }
+
+    fn shown(source: RemoteContext) -> String {
+        match source {
+            RemoteContext::Archive(path) => format!("archive {}", path.display()),
+            RemoteContext::Stdin { may_be_dockerfile } => format!("stdin {may_be_dockerfile}"),
+            RemoteContext::Url(source) => format!("url {source}"),
+            RemoteContext::Git(source) => format!(
                 "git {} {:?} {:?} {} {:?}",
                 source.remote(),
                 source.reference.as_deref().unwrap_or_default(),
@@ -208,7 +217,7 @@ mod tests {
                 source.submodules,
                 (source.keep_git_dir, source.history),
             ),
-        })
+        }
     }
 
     #[test]
@@ -216,16 +225,16 @@ mod tests {
         let mut environment = Environment::default();
         environment.working_directory = "/w".into();
         let sha = "0".repeat(40);
-        let all = "(Some(true), All)";
+        let all = "(Some(true), All), filtered";
         let one = "(None, Commits(1))";
         for (given, expected) in [
             (".", "directory .".to_owned()),
             ("github.com/o/r", "directory github.com/o/r".to_owned()),
             ("dir://x", "directory x".to_owned()),
-            ("tar://x.tar.gz", "archive /w/x.tar.gz".to_owned()),
-            ("tar:///x.tar", "archive /x.tar".to_owned()),
-            ("tar://stdin", "stdin false".to_owned()),
-            ("tar://-", "stdin false".to_owned()),
+            ("tar://x.tar.gz", "archive /w/x.tar.gz, filtered".to_owned()),
+            ("tar:///x.tar", "archive /x.tar, filtered".to_owned()),
+            ("tar://stdin", "stdin false, filtered".to_owned()),
+            ("tar://-", "stdin false, filtered".to_owned()),
             ("-", "stdin true".to_owned()),
             ("https://h/x.tar.gz", "url https://h/x.tar.gz".to_owned()),
             ("http://h/Dockerfile", "url http://h/Dockerfile".to_owned()),
@@ -241,6 +250,14 @@ mod tests {
             (
                 "https://h/r.git#v1:sub",
                 format!(r#"git https://h/r.git "v1" "sub" true {one}"#),
+            ),
+            (
+                &format!("https://h/r.git#refs/pull/1/head#{sha}"),
+                format!(r#"git https://h/r.git "{sha}" "" true {one}"#),
+            ),
+            (
+                "https://h/r.git#odd#name",
+                format!(r#"git https://h/r.git "odd#name" "" true {one}"#),
             ),
             ("ssh://git@h/r#v1", format!(r#"git ssh://git@h/r "v1" "" true {one}"#)),
             ("git@h:o/r", format!(r#"git git@h:o/r "" "" true {one}"#)),
@@ -265,15 +282,19 @@ mod tests {
     fn git_options_and_credentials_of_the_environment() {
         let environment = Environment::default();
         let plain = |options: &[&str]| read("git://h/r#x", options, &environment);
-        let expected = r#"git https://h/r "b" "" true (Some(true), Commits(3))"#;
+        let expected = r#"git https://h/r "b" "" true (Some(true), Commits(3)), filtered"#;
         assert_eq!(
             plain(&["branch=b,depth=3", "recurse-submodules=true"]),
             Ok(expected.to_owned())
         );
-        assert!(plain(&["insecure-skip-tls=true,single-branch=false,branch="]).is_ok());
-        for wrong in ["depth=x", "depth", "recurse-submodules=perhaps"] {
-            assert!(plain(&[wrong]).is_err(), "{wrong}");
+        for (option, past) in [("single-branch=true", "Branch"), ("single-branch=false,branch=", "All")] {
+            let expected = format!(r#"git https://h/r "x" "" false (Some(true), {past}), filtered"#);
+            assert_eq!(plain(&[option]), Ok(expected));
         }
+        let buildkit = |options: &[&str]| read("https://h/r.git", options, &environment);
+        let expected = r#"git https://h/r.git "b" "" false (None, Commits(3))"#;
+        let given = ["branch=b", "depth=3", "recurse-submodules=false"];
+        assert_eq!(buildkit(&given), Ok(expected.to_owned()));
         let token = Environment::default()
             .with("GIT_TOKEN", "t/k")
             .with("GIT_PULL_METHOD", "http");

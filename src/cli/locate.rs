@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::args::Input;
-use super::context::{self, GitOptions, Named};
+use super::context::{self, Named};
 use super::environment::Environment;
+use super::git_options::GitOptions;
 use super::problem::Problem;
 use crate::build::request::{Context, DockerfileSource, FetchedContext};
 use crate::remote::UrlSource;
@@ -28,14 +29,15 @@ pub(super) fn context(input: &Input, keep_git_dir: bool, environment: &Environme
             None => Problem::NoContext,
         });
     }
-    let git = GitOptions::parse(&input.git)?;
+    let git = GitOptions::parse(&input.git).map_err(Problem::GitOption)?;
     let sub_path = input.context_sub_path.as_deref().unwrap_or_default();
     match context::named(given, &git, keep_git_dir, environment)? {
         Named::Directory(path) => directory(&environment.absolute(Path::new(path)), sub_path).map(Context::Directory),
-        Named::Remote(source) => Ok(Context::Fetched(FetchedContext {
+        Named::Remote(source, ignore_file) => Ok(Context::Fetched(FetchedContext {
             source,
             sub_path: sub_path.to_owned(),
             skip_tls_verify: git.insecure_skip_tls,
+            ignore_file,
         })),
     }
 }
@@ -145,7 +147,9 @@ mod tests {
             ("s3://bucket/key", format!("the build context s3://bucket/key {remote}")),
             (
                 "ftp://u:p@host",
-                "unknown build context prefix in ftp://***@host".to_owned(),
+                "unknown build context prefix provided in ftp://***@host, please use one of the following: gs://, dir://, tar://, \
+                 s3://, git://, https://"
+                    .to_owned(),
             ),
         ] {
             assert_eq!(

@@ -10,6 +10,7 @@ mod args;
 mod context;
 mod display;
 mod environment;
+mod git_options;
 mod inspect;
 mod locate;
 mod notices;

@@ -4,10 +4,12 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use super::git_options::GitOptionError;
 use super::platforms::BUILDKIT_MULTI_PLATFORM;
 use super::run_options::RunProblem;
 use super::value::ValueError;
 use crate::diagnostic::Diagnostic;
+use crate::dockerfile::nearest;
 use crate::oci::{AnnotationError, PlatformError, ReferenceError};
 use crate::plan::ContextError;
 use crate::remote::{AddressError, GitAddressError};
@@ -100,9 +102,9 @@ pub(super) enum Problem {
     /// One says that no time may enter the image, the other that some do.
     #[error("--reproducible excludes --rewrite-timestamp=false")]
     ReproducibleTimes,
-    /// The kaniko executor's words.
-    #[error("invalid git flag, must be in the key=value format: {0}")]
-    GitOption(String),
+    /// A `--git` that says nothing known.
+    #[error(transparent)]
+    GitOption(GitOptionError),
     /// A flag about what RUN sees and may do.
     #[error(transparent)]
     Run(RunProblem),
@@ -116,7 +118,10 @@ pub(super) enum Problem {
     #[error("the build context {0} is in a cloud storage, which is not supported yet")]
     ContextScheme(String),
     /// The kaniko executor's words, nearly.
-    #[error("unknown build context prefix in {0}")]
+    #[error(
+        "unknown build context prefix provided in {0}, please use one of the following: gs://, dir://, tar://, s3://, git://, \
+         https://"
+    )]
     ContextUnknown(String),
     /// Missing, or not ours to read.
     #[error("cannot read the build context {}", path.display())]
@@ -150,6 +155,33 @@ fn list(paths: &[PathBuf]) -> String {
     paths.join(", ")
 }
 
+/// What somebody meant who wrote this context.
+fn context_hint(given: &str) -> String {
+    const SCHEMES: [&str; 8] = ["dir", "tar", "git", "s3", "gs", "https", "http", "ssh"];
+    // Names that other tools have for what these are.
+    const ALIASES: [(&str, &str); 7] = [
+        ("file", "dir"),
+        ("gcs", "gs"),
+        ("s3a", "s3"),
+        ("git+https", "git"),
+        ("az", "https"),
+        ("azure", "https"),
+        ("wasbs", "https"),
+    ];
+    let scheme = given.split("://").next().unwrap_or_default().to_ascii_lowercase();
+    let alias = ALIASES.iter().find(|(name, _)| *name == scheme);
+    let meant = alias
+        .map(|(_, meant)| *meant)
+        .or_else(|| match SCHEMES.contains(&&*scheme) {
+            true => SCHEMES.into_iter().find(|name| *name == scheme),
+            false => nearest(&scheme, SCHEMES),
+        });
+    match meant {
+        Some(meant) => format!("did you mean {meant}://?"),
+        None => "it may also be a PATH, http://, ssh:// or USER@HOST:PATH".to_owned(),
+    }
+}
+
 impl Diagnostic for Problem {
     fn hints(&self) -> Vec<String> {
         let hint = match self {
@@ -164,9 +196,8 @@ impl Diagnostic for Problem {
             }
             Self::Run(problem) => return problem.hint().into_iter().map(str::to_owned).collect(),
             Self::ContextScheme(_) => "fetch and unpack it first, and give the directory: --context=dir:///path",
-            Self::ContextUnknown(_) => {
-                "it is one of PATH, dir://, tar://, git://, https://, http://, ssh:// and USER@HOST:PATH"
-            }
+            Self::ContextUnknown(given) => return vec![context_hint(given)],
+            Self::GitOption(error) => return vec![error.hint()],
             Self::ContextUnreadable { .. } | Self::NoContext => "--context names the directory that COPY reads from",
             Self::NoDockerfile { name, .. } if name == "-" => {
                 "a Dockerfile on standard input is --dockerfile /dev/stdin"

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use super::pattern::{BadPattern, Pattern};
 use crate::rootfs::{Rootfs, RootfsError, RootfsPath};
 
+/// At the root of a context, or behind the name of a Dockerfile.
+const NAME: &str = ".dockerignore";
+
 /// Larger than any that people write; the whole file is read.
 const LARGEST: u64 = 4 << 20;
 
@@ -72,7 +75,7 @@ impl IgnoreFile {
     pub fn find(dockerfile: Option<&Path>, context: &Rootfs) -> Result<Option<Self>, IgnoreError> {
         if let Some(dockerfile) = dockerfile {
             let mut path = dockerfile.as_os_str().to_owned();
-            path.push(".dockerignore");
+            path.push(NAME);
             if let Some(own) = Self::read(Path::new(&path))? {
                 return Ok(Some(own));
             }
@@ -80,13 +83,29 @@ impl IgnoreFile {
         Self::in_context(context)
     }
 
+    /// The same for a Dockerfile of the context, by its path in there.
+    ///
+    /// # Errors
+    /// As [`IgnoreFile::find`].
+    pub fn find_in_context(dockerfile: &str, context: &Rootfs) -> Result<Option<Self>, IgnoreError> {
+        match Self::read_in(context, &format!("{dockerfile}{NAME}"))? {
+            Some(own) => Ok(Some(own)),
+            None => Self::in_context(context),
+        }
+    }
+
     /// Reads the `.dockerignore` at the root of a context; `None` if it has none.
     ///
     /// # Errors
     /// As [`IgnoreFile::find`].
     pub fn in_context(context: &Rootfs) -> Result<Option<Self>, IgnoreError> {
-        let name = ".dockerignore";
-        let path = RootfsPath::root().join(name.as_bytes());
+        Self::read_in(context, NAME)
+    }
+
+    fn read_in(context: &Rootfs, name: &str) -> Result<Option<Self>, IgnoreError> {
+        let Ok(path) = RootfsPath::parse_clamped(name.as_bytes()) else {
+            return Ok(None);
+        };
         let text = context.read_small(&path, LARGEST).map_err(IgnoreError::ReadInContext)?;
         text.map(|text| Self::parse(name, &text)).transpose()
     }

@@ -35,6 +35,8 @@ pub struct GitSource {
 pub enum Past {
     /// So many commits of the one that is wanted, itself included.
     Commits(NonZeroU32),
+    /// All of the branch or tag that is wanted.
+    Branch,
     /// All branches and tags, from their beginning.
     All,
 }
@@ -145,7 +147,7 @@ impl GitSource {
     }
 
     /// The repository without password.
-    pub(super) fn shown_remote(&self) -> String {
+    pub(crate) fn shown_remote(&self) -> String {
         redact::address(&self.remote).into_owned()
     }
 

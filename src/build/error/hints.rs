@@ -4,6 +4,7 @@ use std::io;
 
 use super::{BuildError, Problem};
 use crate::diagnostic::Diagnostic as _;
+use crate::layer::ApplyError;
 use crate::oci::Platform;
 use crate::run::Exit;
 
@@ -30,6 +31,26 @@ impl BuildError {
             Problem::NoStandardInput | Problem::EmptyStandardInput => {
                 vec!["send an archive, `tar -cz . | rbuild --context tar://stdin …`".to_owned()]
             }
+            Problem::EmptyContext { .. } => vec!["did the step before this one write it?".to_owned()],
+            Problem::NoSubPath { .. } => {
+                vec!["--context-sub-path, and the directory in a git address, start at the root of the context".to_owned()]
+            }
+            Problem::ReadContext { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                vec!["--context names it; a relative path starts at the working directory".to_owned()]
+            }
+            Problem::ContextArchive {
+                source:
+                    ApplyError::Decompress(_)
+                    | ApplyError::Tar(_)
+                    | ApplyError::Path(_)
+                    | ApplyError::LinkPath { .. }
+                    | ApplyError::LinkTargetMissing { .. },
+                ..
+            } => vec![
+                "the archive of --context is damaged, cut short or made for another place; pack the directory itself, `tar -C \
+                 DIR -cz .`"
+                    .to_owned(),
+            ],
             Problem::NoDockerfile { .. } => vec!["name it with --dockerfile".to_owned()],
             Problem::NotAnArchive { .. } => {
                 vec!["a context is a tar archive, plain or compressed with gzip, bzip2, xz or zstd".to_owned()]

@@ -40,6 +40,15 @@ pub enum GitError {
         #[source]
         source: io::Error,
     },
+    /// The server does not show the repository to whoever asks.
+    #[error("the server does not give it to {}", if *known { "this user" } else { "somebody without credentials" })]
+    Denied {
+        /// Whether it was told who asks.
+        known: bool,
+        /// What it said.
+        #[source]
+        source: Box<RemoteError>,
+    },
     /// The server, or the way to it.
     #[error(transparent)]
     Web(Box<RemoteError>),
@@ -76,6 +85,13 @@ impl GitError {
             Self::Checksum { .. } => "if the repository was meant to change, change the checksum with it",
             Self::NoSsh => "use an https:// address, or install ssh beside rbuild",
             Self::NoAddress(_) | Self::SubmoduleAddress(_) => "?submodules=false leaves submodules out",
+            Self::Denied { known: true, .. } => {
+                "check that the token or password is right, has not expired and may read this repository: GIT_TOKEN, GIT_USERNAME \
+                 and GIT_PASSWORD for a context, or what is written in the address"
+            }
+            Self::Denied { known: false, .. } => {
+                "check the address; a private context needs GIT_TOKEN, or GIT_USERNAME and GIT_PASSWORD, in the environment"
+            }
             Self::Web(error) => return error.hint(),
             _ => return None,
         };

@@ -29,6 +29,11 @@ impl Credentials {
         }))
     }
 
+    /// Whether there are any for the server at `address`.
+    pub(super) fn are_for(&self, address: &str) -> bool {
+        Url::parse(address).is_ok_and(|url| self.for_url(&url).is_some())
+    }
+
     /// The header for `url`, if they are for its server.
     fn for_url(&self, url: &Url) -> Option<HeaderValue> {
         let (own, value) = self.0.as_ref()?;

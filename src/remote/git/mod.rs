@@ -136,7 +136,19 @@ impl Job<'_> {
     /// The library wraps what went wrong on the way; then that is the error.
     fn outermost(&self, source: &GitSource, error: GitError) -> RemoteError {
         match error {
-            GitError::Web(error) => *error,
+            GitError::Web(error) => match *error {
+                refused @ RemoteError::Status {
+                    status: 401 | 403 | 404,
+                    ..
+                } => RemoteError::Git {
+                    source_name: source.to_string(),
+                    source: Box::new(GitError::Denied {
+                        known: self.credentials.are_for(source.remote()),
+                        source: Box::new(refused),
+                    }),
+                },
+                other => other,
+            },
             error => RemoteError::Git {
                 source_name: source.to_string(),
                 source: Box::new(error),
@@ -161,6 +173,7 @@ impl Job<'_> {
         };
         match source.history {
             Past::All => self.receive_everything(repository, source, object, name.as_deref())?,
+            Past::Branch => self.receive_branch(repository, source, object, name.as_deref())?,
             Past::Commits(number) => {
                 let spec = object.to_string();
                 let received = self.receive(repository, source, &[spec.as_str()], &Shallow::DepthAtRemote(number));
@@ -177,6 +190,22 @@ impl Job<'_> {
             false => Err(GitError::NoReference {
                 reference: object.to_string(),
             }),
+        }
+    }
+
+    /// `object` with its past, and nothing beside it if the server allows that.
+    fn receive_branch(
+        &self,
+        repository: &gix::Repository,
+        source: &GitSource,
+        object: ObjectId,
+        name: Option<&str>,
+    ) -> Result<(), GitError> {
+        let spec = object.to_string();
+        match self.receive(repository, source, &[name.unwrap_or(&spec)], &Shallow::NoChange) {
+            Ok(()) if repository.has_object(object) => Ok(()),
+            Err(error @ GitError::Web(_)) => Err(error),
+            Ok(()) | Err(_) => self.receive_everything(repository, source, object, name),
         }
     }
 
