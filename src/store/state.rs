@@ -3,7 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use rustix::mount::UnmountFlags;
 use super::{Blobs, CacheMounts, StoreError, remove_tree};
 use crate::progress::{Event, Progress};
 use crate::rootfs::{ObjectId, Rootfs};
+use crate::sys::mount_table;
 
 const BUILDS: &str = "builds";
 const LOCK: &str = "lock";
@@ -252,46 +252,17 @@ fn remove_build(builds: &File, name: &OsStr, path: &Path, lock: File) -> Result<
 /// A mount that outlived its build must go before anything is removed: what is mounted is not ours.
 fn unmount_below(path: &Path) -> Result<(), StoreError> {
     // Without /proc nothing was mounted either; the removal itself never crosses a mount.
-    let Ok(table) = fs::read("/proc/self/mountinfo") else {
+    let Ok(table) = mount_table::read() else {
         return Ok(());
     };
-    let mut mounts = mount_points(&table);
-    mounts.retain(|mount| mount.starts_with(path));
+    let mounts: Vec<_> = table.into_iter().map(|mount| mount.path).collect();
+    let mounts = mounts.iter().filter(|mount| mount.starts_with(path));
     // The last line is the topmost mount.
-    for mount in mounts.iter().rev() {
+    for mount in mounts.rev() {
         let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
         rustix::mount::unmount(mount, flags).map_err(StoreError::errno("unmount", mount))?;
     }
     Ok(())
-}
-
-/// The fifth field of each line, in which blanks and backslashes are written as `\ooo`.
-fn mount_points(table: &[u8]) -> Vec<PathBuf> {
-    let lines = table.split(|byte| *byte == b'\n');
-    let fields = lines.filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-    fields
-        .map(|field| PathBuf::from(OsString::from_vec(unescape(field))))
-        .collect()
-}
-
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, tail @ ..] = rest {
-        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (first, escaped) {
-            (b'\\', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -397,11 +368,5 @@ mod tests {
         assert_eq!(builds(&state), 1);
         assert_eq!(fs::read_to_string(canary.join("file")).unwrap(), "alive");
         drop(build);
-    }
-
-    #[test]
-    fn mount_tables_are_unescaped() {
-        let table = b"36 35 98:0 / /mnt/a\\040b\\134 rw - ext3 /dev/root rw\n1 2 3:4 / / rw - x y z\n";
-        assert_eq!(mount_points(table), [PathBuf::from("/mnt/a b\\"), PathBuf::from("/")]);
     }
 }

@@ -8,6 +8,9 @@ use super::{CallError, Context as _};
 /// The capabilities Docker and the runtimes give a container by default, as a bit set.
 pub(crate) const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
 
+/// The capability to give up capabilities for good, as a bit set.
+pub(crate) const SETPCAP: u64 = 1 << 8;
+
 /// Every capability there is, as a bit set.
 pub(crate) const ALL_CAPABILITIES: u64 = u64::MAX;
 
@@ -21,12 +24,16 @@ pub(crate) fn limit_capabilities(allowed: u64) -> Result<(), CallError> {
         if allowed & (1 << number) != 0 {
             continue;
         }
-        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
-            Ok(()) => {}
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::capability_is_in_bounding_set(capability) {
+            // Where it is missing already, nobody needs the permission to drop it.
+            Ok(false) => continue,
             // The kernel knows no capability of this number, nor of any higher one.
             Err(rustix::io::Errno::INVAL) => break,
-            Err(errno) => return Err(errno).call(|| format!("drop capability {number} from the bounding set")),
+            Ok(true) | Err(_) => {}
         }
+        rustix::thread::remove_capability_from_bounding_set(capability)
+            .call(|| format!("drop capability {number} from the bounding set"))?;
     }
     let mut sets = rustix::thread::capabilities(None).call(|| "capget".to_owned())?;
     sets.inheritable = CapabilitySet::empty();

@@ -10,8 +10,10 @@ pub(crate) mod igzip;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod inflate;
 pub(crate) mod mount;
+pub(crate) mod mount_table;
 pub(crate) mod namespaces;
 pub(crate) mod network;
+pub(crate) mod processes;
 pub(crate) mod signals;
 
 use rustix::io::Errno;
