@@ -30,6 +30,7 @@ mod value;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::args::{Cli, Command, Input, Inspection, Logging};
@@ -43,6 +44,7 @@ use crate::build;
 use crate::cancel::Cancel;
 use crate::diagnostic::{Diagnostic, Exit};
 use crate::progress::{Event, Progress};
+use crate::run::InPlaceError;
 
 /// Runs the program. Dies by the signal that asked it to end, if one did.
 #[must_use]
@@ -138,6 +140,9 @@ fn build_from(cli: &Cli) -> Exit {
         Err(exit) => return exit,
     };
     let settings = settings(&cli.logging, &environment);
+    if let Err(error) = recover(cli, &environment, settings) {
+        return fail(settings, &error);
+    }
     let request = match options::convert(cli, &environment) {
         Ok(request) => request,
         Err(problems) => return report_problems(settings, &problems),
@@ -159,6 +164,22 @@ fn build_from(cli: &Cli) -> Exit {
             Exit::Interrupted(signal)
         }
     }
+}
+
+/// The files that a build is asked for may be where a killed build has left them.
+fn recover(cli: &Cli, environment: &Environment, settings: Settings) -> Result<(), InPlaceError> {
+    let say = |text| {
+        let display = Display::start(settings);
+        display.progress().event(Event::Info(text));
+        display.finish();
+    };
+    let waiting = || say("waiting for another build, which works in place in this container");
+    let state_dirs = options::state_dirs(cli, environment);
+    let state_dirs: Vec<&Path> = state_dirs.iter().map(PathBuf::as_path).collect();
+    if crate::run::recover(&state_dirs, waiting)? {
+        say("put back the container's own files, which a killed build had moved aside");
+    }
+    Ok(())
 }
 
 fn settings(logging: &Logging, environment: &Environment) -> Settings {

@@ -39,6 +39,18 @@ pub(super) fn convert(cli: &Cli, environment: &Environment) -> Result<BuildReque
     }
 }
 
+/// Where an earlier build may have kept its state: where this one does, and where one does that is asked for nothing else.
+pub(super) fn state_dirs(cli: &Cli, environment: &Environment) -> Vec<PathBuf> {
+    let mut conversion = Conversion {
+        environment,
+        problems: Vec::new(),
+    };
+    let usual = environment.is_root.then(|| PathBuf::from(ROOT_STATE_DIR));
+    let own = conversion.state_dir(cli);
+    let other = usual.filter(|usual| own.as_ref() != Some(usual));
+    own.into_iter().chain(other).collect()
+}
+
 /// A Dockerfile that is only looked at.
 #[derive(Debug)]
 pub(super) struct Inspected {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::{Isolation, Namespaces, RunError};
+use super::{InPlace, Isolation, Namespaces, RunError};
 
 /// What the user asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -118,14 +118,22 @@ pub fn choose(choice: IsolationChoice, site: Site<'_>) -> Result<Chosen, RunErro
 }
 
 /// What `choice` allows, the strongest first.
-fn candidates(choice: IsolationChoice, _site: Site<'_>) -> Result<Vec<Box<dyn Isolation>>, RunError> {
+fn candidates(choice: IsolationChoice, site: Site<'_>) -> Result<Vec<Box<dyn Isolation>>, RunError> {
     let namespaces = || -> Vec<Box<dyn Isolation>> { vec![Box::new(Namespaces::default())] };
     Ok(match choice {
-        // In-place comes next, then chroot.
-        IsolationChoice::Auto | IsolationChoice::Namespaces => namespaces(),
+        IsolationChoice::Auto => {
+            let mut all = namespaces();
+            all.push(in_place(site));
+            all
+        }
+        IsolationChoice::Namespaces => namespaces(),
         IsolationChoice::Chroot => return Err(RunError::NotImplemented("chroot")),
-        IsolationChoice::InPlace => return Err(RunError::NotImplemented("in-place")),
+        IsolationChoice::InPlace => vec![in_place(site)],
     })
+}
+
+fn in_place(site: Site<'_>) -> Box<dyn Isolation> {
+    Box::new(InPlace::new(site.state_dir, site.force))
 }
 
 fn first_that_works(candidates: Vec<Box<dyn Isolation>>) -> Result<Chosen, RunError> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::in_place::InPlaceError;
 use super::stubs::StubError;
 use crate::cancel::Cancelled;
 use crate::sys::CallError;
@@ -30,7 +31,7 @@ pub enum RunError {
     #[error("isolation {0:?} is not supported yet")]
     NotImplemented(&'static str),
     /// There is no isolation of that name.
-    #[error("unknown isolation {0:?} (auto and namespaces are known)")]
+    #[error("unknown isolation {0:?} (auto, namespaces, in-place and chroot are known)")]
     UnknownIsolation(String),
     /// Nothing to run.
     #[error("no program to run")]
@@ -47,6 +48,9 @@ pub enum RunError {
     /// A mount point could not be made in the rootfs, or not be removed afterwards.
     #[error(transparent)]
     Stubs(#[from] StubError),
+    /// The container's own `/` cannot be used, or was not given back.
+    #[error(transparent)]
+    InPlace(#[from] InPlaceError),
     /// Our own binary could not be started again.
     #[error("start {binary:?}")]
     Start {
@@ -134,6 +138,7 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unavailable { remedy, .. } => return Some(remedy.clone()),
+            Self::InPlace(error) => return error.hint(),
             Self::Exec {
                 failure: ExecFailure::NotFound,
                 program,

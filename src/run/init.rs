@@ -99,13 +99,14 @@ fn obey(builder: &UnixStream, command: Pid) -> Result<(), CallError> {
         .call(call)
 }
 
-fn wait_for_hangup(builder: &UnixStream, at_most: Duration) {
+pub(super) fn wait_for_hangup(builder: &UnixStream, at_most: Duration) {
     let timeout = Timespec::try_from(at_most).ok();
     // Whatever comes of it, time is up.
     let _ = rustix::event::poll(&mut [PollFd::new(builder, PollFlags::IN)], timeout.as_ref());
 }
 
-fn reap_until_end_of(command: Pid) -> Result<Report, CallError> {
+/// Reaps whatever ends, until the command has.
+pub(super) fn reap_until_end_of(command: Pid) -> Result<Report, CallError> {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == command => return Ok(ended(status)),

@@ -22,6 +22,7 @@ mod command;
 mod emulation;
 mod enter;
 mod error;
+mod in_place;
 mod init;
 mod mounts;
 mod namespaces;
@@ -41,6 +42,7 @@ pub use attach::{Mount, MountSource, SourceKind, SourcePlace};
 pub use choice::{Chosen, IsolationChoice, Refused, Site, choose};
 pub use emulation::{EmulationError, probe as probe_platform, runs_natively};
 pub use error::{ExecFailure, RunError};
+pub use in_place::{InPlace, InPlaceError, recover};
 pub use namespaces::Namespaces;
 pub use stubs::{MountPoint, StubError, Stubs};
 
@@ -232,6 +234,8 @@ impl fmt::Display for Exit {
 
 /// First hidden argument: enter the namespaces.
 const ENTER: &str = "--rbuild-enter";
+/// First hidden argument: watch over a RUN that has no namespaces.
+const SUPERVISE: &str = "--rbuild-supervise";
 /// First hidden argument: be PID 1 of a RUN.
 const INIT: &str = "--rbuild-init";
 
@@ -243,6 +247,7 @@ pub fn child_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     match args.into_iter().nth(1)?.to_str()? {
         ENTER => Some(enter::main()),
         INIT => Some(init::main()),
+        SUPERVISE => Some(in_place::supervise()),
         _ => None,
     }
 }

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use serde::Serialize;
 
 use super::init::GRACE;
 use super::wire::{self, Report, Request, Root};
 use super::{
-    Abilities, Company, ENTER, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError, Stream, Stubs, mounts,
-    output,
+    Abilities, Company, ENTER, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError, SUPERVISE, Stream,
+    Stubs, mounts, output,
 };
 use crate::cancel::{Cancel, Cancelled};
 use crate::plan::{Network, Security};
@@ -62,7 +63,7 @@ impl Namespaces {
 
     /// Does everything but running a command.
     fn attempt(&self, request: &Request) -> Result<(), RunError> {
-        match converse(&self.binary, request, &|_, _| (), &Cancel::default())? {
+        match converse(&self.binary, FirstChild::Enter, request, &|_, _| (), &Cancel::default())? {
             Report::Ready => Ok(()),
             report => outcome(report, None).map(drop),
         }
@@ -112,7 +113,7 @@ impl Isolation for Namespaces {
         let root = open_rootfs(process.rootfs)?;
         let request = request(process);
         let stubs = Stubs::create(root.as_fd(), &mounts::mount_points(&request))?;
-        let report = converse(&self.binary, &request, output, cancel)?;
+        let report = converse(&self.binary, FirstChild::Enter, &request, output, cancel)?;
         stubs.remove()?;
         outcome(report, Some(process))
     }
@@ -144,12 +145,7 @@ fn probe_request() -> Request {
 }
 
 fn request(process: &Process<'_>) -> Request {
-    let (identity, sandbox) = (process.identity, process.sandbox);
-    let is_insecure = sandbox.security == Security::Insecure;
-    let mut env = process.env.to_vec();
-    if !env.iter().any(|(name, _)| name == "HOME") {
-        env.push(("HOME".into(), identity.home.clone()));
-    }
+    let sandbox = process.sandbox;
     Request {
         root: Root::Directory(process.rootfs.into()),
         hostname: process.hostname.to_owned(),
@@ -159,24 +155,33 @@ fn request(process: &Process<'_>) -> Request {
         script: process.script.map(|(path, content)| (path.into(), content.to_vec())),
         mounts: process.mounts.to_vec(),
         private_network: sandbox.network == Network::None,
-        unmasked: is_insecure,
+        unmasked: sandbox.security == Security::Insecure,
         shm_size: sandbox.shm_size.unwrap_or(SHM_SIZE),
         devices: process.devices.to_vec(),
-        command: Some(wire::Command {
-            argv: process.argv.to_vec(),
-            env,
-            secret_env: process.secret_env.to_vec(),
-            limits: sandbox.ulimits.clone(),
-            cwd: OsString::from(process.cwd),
-            uid: identity.uid,
-            gid: identity.gid,
-            groups: identity.groups.clone(),
-            capabilities: if is_insecure {
-                ALL_CAPABILITIES
-            } else {
-                DEFAULT_CAPABILITIES
-            },
-        }),
+        command: Some(command(process)),
+    }
+}
+
+/// What is started in the end, with Docker's capabilities.
+pub(super) fn command(process: &Process<'_>) -> wire::Command {
+    let (identity, sandbox) = (process.identity, process.sandbox);
+    let mut env = process.env.to_vec();
+    if !env.iter().any(|(name, _)| name == "HOME") {
+        env.push(("HOME".into(), identity.home.clone()));
+    }
+    wire::Command {
+        argv: process.argv.to_vec(),
+        env,
+        secret_env: process.secret_env.to_vec(),
+        limits: sandbox.ulimits.clone(),
+        cwd: OsString::from(process.cwd),
+        uid: identity.uid,
+        gid: identity.gid,
+        groups: identity.groups.clone(),
+        capabilities: match sandbox.security {
+            Security::Insecure => ALL_CAPABILITIES,
+            Security::Sandbox => DEFAULT_CAPABILITIES,
+        },
     }
 }
 
@@ -195,11 +200,21 @@ fn hosts(hostname: &OsStr, more: &[(String, IpAddr)]) -> Vec<u8> {
     hosts
 }
 
+/// What the first child does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FirstChild {
+    /// It enters namespaces.
+    Enter,
+    /// It watches over the command where there are none.
+    Supervise,
+}
+
 /// Starts the children, hands them `request` and returns their report once they and all that they started
 /// are dead and their output is delivered.
-fn converse(
+pub(super) fn converse(
     binary: &Path,
-    request: &Request,
+    first: FirstChild,
+    request: &impl Serialize,
     output: &(dyn Fn(Stream, &[u8]) + Sync),
     cancel: &Cancel,
 ) -> Result<Report, RunError> {
@@ -207,7 +222,7 @@ fn converse(
         binary: binary.to_owned(),
         source,
     };
-    let (mut children, pipes) = Children::start(binary).map_err(start)?;
+    let (mut children, pipes) = Children::start(binary, first).map_err(start)?;
     thread::scope(|scope| {
         for (name, stream, pipe) in [
             ("stdout", Stream::Stdout, pipes.stdout),
@@ -236,20 +251,24 @@ struct Pipes {
 }
 
 impl Children {
-    fn start(binary: &Path) -> io::Result<(Self, Pipes)> {
+    fn start(binary: &Path, first: FirstChild) -> io::Result<(Self, Pipes)> {
         let (socket, theirs) = UnixStream::pair()?;
         let (stdout, stdout_writer) = io::pipe()?;
         let (stderr, stderr_writer) = io::pipe()?;
-        // A process group of its own keeps the terminal's Ctrl-C, meant for the builder, from killing it.
-        let enter = Command::new(binary)
+        let mut enter = Command::new(binary);
+        enter
             .arg0("rbuild")
-            .arg(ENTER)
             .env_clear()
             .stdin(OwnedFd::from(theirs))
             .stdout(stdout_writer)
-            .stderr(stderr_writer)
-            .process_group(0)
-            .spawn()?;
+            .stderr(stderr_writer);
+        match first {
+            // A process group of its own keeps the terminal's Ctrl-C, meant for the builder, from killing it.
+            FirstChild::Enter => enter.arg(ENTER).process_group(0),
+            // It begins a session, which the leader of a group cannot.
+            FirstChild::Supervise => enter.arg(SUPERVISE),
+        };
+        let enter = enter.spawn()?;
         Ok((Self { enter, socket }, Pipes { stdout, stderr }))
     }
 
@@ -302,7 +321,7 @@ impl Drop for Children {
 }
 
 /// What a report means for the caller.
-fn outcome(report: Report, process: Option<&Process<'_>>) -> Result<Exit, RunError> {
+pub(super) fn outcome(report: Report, process: Option<&Process<'_>>) -> Result<Exit, RunError> {
     let program = || {
         process
             .and_then(|process| process.argv.first())
