@@ -39,7 +39,7 @@ use crate::http::{self, retry::describe};
 use crate::oci::{Digest, Reference};
 use crate::progress::{Event, Progress, Transfer};
 
-pub use self::credentials::{Credential, CredentialError, CredentialSources, Credentials};
+pub use self::credentials::{Credential, CredentialError, CredentialFile, CredentialSources, Credentials, Keeper};
 pub use self::error::{ErrorAnswer, Identity, RegistryError};
 pub use self::options::{RegistryOptions, Timeouts};
 pub use self::pull::ResolvedImage;

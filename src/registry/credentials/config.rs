@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Serialize as _;
 use serde_json::{Map, Value};
 
 use super::key::normalise;
@@ -25,6 +26,58 @@ pub(super) enum Format {
 }
 
 impl Config {
+    /// A file that is not there yet.
+    pub(super) fn empty(place: &str) -> Self {
+        Self {
+            place: place.to_owned(),
+            members: Map::new(),
+            format: Format::Config,
+        }
+    }
+
+    /// Writes an entry with a name and a password, in the place of all that name the same registry.
+    pub(super) fn insert(&mut self, key: &str, user: &str, password: &str) -> Result<(), CredentialError> {
+        self.remove(key)?;
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        let entry = Value::Object(Map::from_iter([("auth".to_owned(), Value::String(auth))]));
+        let auths = self.auths_mut()?;
+        auths.insert(key.to_owned(), entry);
+        Ok(())
+    }
+
+    /// Removes all entries that name the same registry as `key`; whether there was one.
+    pub(super) fn remove(&mut self, key: &str) -> Result<bool, CredentialError> {
+        let auths = self.auths_mut()?;
+        let before = auths.len();
+        auths.retain(|known, _| normalise(known) != normalise(key));
+        Ok(auths.len() < before)
+    }
+
+    fn auths_mut(&mut self) -> Result<&mut Map<String, Value>, CredentialError> {
+        const AUTHS: &str = "auths";
+        let known = self.members.keys().find(|key| key.eq_ignore_ascii_case(AUTHS));
+        let name = known.map_or_else(|| AUTHS.to_owned(), String::clone);
+        let auths = self.members.entry(name).or_insert(Value::Null);
+        if auths.is_null() {
+            *auths = Value::Object(Map::new());
+        }
+        auths.as_object_mut().ok_or_else(|| CredentialError::Member {
+            place: self.place.clone(),
+            member: AUTHS,
+        })
+    }
+
+    /// The file's text, as Docker writes it.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, tabs);
+        self.members
+            .serialize(&mut serializer)
+            .expect("a map with string keys always serialises");
+        bytes
+    }
+
     pub(super) fn parse(place: &str, bytes: &[u8], format: Format) -> Result<Self, CredentialError> {
         let place = place.to_owned();
         match serde_json::from_slice(bytes) {

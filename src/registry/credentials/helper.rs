@@ -1,4 +1,5 @@
-//! Runs a credential helper: `docker-credential-<name> get`, the server's name on its input, JSON on its output.
+//! Runs a credential helper: `docker-credential-<name> get`, the server's name on its input, JSON on its output; `store`
+//! takes that JSON on its input, `erase` the server's name.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -13,9 +14,12 @@ use serde_json::{Map, Value};
 
 use super::config::member;
 use super::{Credential, CredentialError};
+use crate::secret::SecretText;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_OUTPUT: u64 = 64 << 10;
+
+const FAILED: &str = "ended with an error";
 
 /// The programs that keep credentials for others.
 #[derive(Debug)]
@@ -38,22 +42,47 @@ impl Helpers {
 
     /// What the helper `name` knows about `server`.
     pub(super) fn ask(&self, name: &str, server: &str) -> Result<Option<Credential>, CredentialError> {
-        let problem = |problem: String| CredentialError::Helper {
-            name: name.escape_default().to_string(),
-            problem,
-        };
-        let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        if name.is_empty() || !name.bytes().all(valid) {
-            return Err(problem("has a name that is none".to_owned()));
-        }
-        let program = self.find(name).ok_or_else(|| problem("is not in PATH".to_owned()))?;
-        let output = run(&program, server, self.timeout).map_err(problem)?;
+        let output = self.call(name, "get", server.as_bytes())?;
         match output.succeeded {
-            true => parse_answer(&output.text).map_err(|text| problem(text.to_owned())),
+            true => parse_answer(&output.text).map_err(|text| problem(name, text)),
             false if is_not_found(&output.text) => Ok(None),
             // Its text is not ours to show: it may hold anything.
-            false => Err(problem("ended with an error".to_owned())),
+            false => Err(problem(name, FAILED)),
         }
+    }
+
+    /// Lets the helper `name` keep a credential.
+    pub(super) fn store(
+        &self,
+        name: &str,
+        server: &str,
+        user: &str,
+        password: &SecretText,
+    ) -> Result<(), CredentialError> {
+        let entry = serde_json::json!({"ServerURL": server, "Username": user, "Secret": password.reveal()});
+        match self.call(name, "store", entry.to_string().as_bytes())?.succeeded {
+            true => Ok(()),
+            false => Err(problem(name, FAILED)),
+        }
+    }
+
+    /// Lets the helper `name` forget a credential; whether it knew one.
+    pub(super) fn erase(&self, name: &str, server: &str) -> Result<bool, CredentialError> {
+        let output = self.call(name, "erase", server.as_bytes())?;
+        match output.succeeded {
+            true => Ok(true),
+            false if is_not_found(&output.text) => Ok(false),
+            false => Err(problem(name, FAILED)),
+        }
+    }
+
+    fn call(&self, name: &str, verb: &str, input: &[u8]) -> Result<Output, CredentialError> {
+        let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if name.is_empty() || !name.bytes().all(valid) {
+            return Err(problem(name, "has a name that is none"));
+        }
+        let program = self.find(name).ok_or_else(|| problem(name, "is not in PATH"))?;
+        run(&program, verb, input, self.timeout).map_err(|text| problem(name, &text))
     }
 
     fn find(&self, name: &str) -> Option<PathBuf> {
@@ -65,12 +94,19 @@ impl Helpers {
     }
 }
 
-/// Asks `program` about `server`.
+fn problem(name: &str, problem: &str) -> CredentialError {
+    CredentialError::Helper {
+        name: name.escape_default().to_string(),
+        problem: problem.to_owned(),
+    }
+}
+
+/// Calls `program` with `input`.
 ///
 /// It gets its own process group, so that nothing of it outlives the time it has.
-fn run(program: &Path, server: &str, timeout: Duration) -> Result<Output, String> {
+fn run(program: &Path, verb: &str, input: &[u8], timeout: Duration) -> Result<Output, String> {
     let mut child = Command::new(program)
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -79,7 +115,7 @@ fn run(program: &Path, server: &str, timeout: Duration) -> Result<Output, String
         .map_err(|error| format!("cannot be run: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read its input says so by what it answers.
-        let _ = stdin.write_all(server.as_bytes());
+        let _ = stdin.write_all(input);
     }
     let text = read_output(&mut child, timeout);
     if text.is_none() {

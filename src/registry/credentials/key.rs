@@ -29,6 +29,14 @@ pub(super) fn normalise(key: &str) -> String {
     }
 }
 
+/// The key under which a credential for `registry`, a normal key, is written down, as Docker does it.
+pub(super) fn to_write(registry: &str) -> String {
+    match HUB_NAMES.contains(&registry) {
+        true => HUB_KEY.to_owned(),
+        false => registry.to_owned(),
+    }
+}
+
 /// The names under which a store of all credentials may know `registry`, a normal key.
 pub(super) fn of_store(registry: &str) -> Vec<String> {
     match HUB_NAMES.contains(&registry) {

@@ -8,6 +8,7 @@
 //! The first place that has an answer wins. Where the places are is an input: nothing here reads the environment.
 
 mod config;
+mod file;
 mod helper;
 mod key;
 mod places;
@@ -19,6 +20,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use self::config::Config;
+pub use self::file::{CredentialFile, Keeper};
 use self::helper::Helpers;
 pub use self::places::CredentialSources;
 use self::places::Place;
@@ -81,6 +83,23 @@ pub enum CredentialError {
         place: String,
         /// Which entry.
         key: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {place}")]
+    Write {
+        /// Which file.
+        place: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file of credentials has something else where it should have entries.
+    #[error("{place}: `{member}` is not an object")]
+    Member {
+        /// Which file.
+        place: String,
+        /// What is wrong in it.
+        member: &'static str,
     },
     /// The configured helper is not there, or did not work.
     #[error("credential helper docker-credential-{name} {problem}")]

@@ -16,7 +16,7 @@ pub struct CredentialSources {
     pub docker_auth_config: Option<SecretText>,
     /// `REGISTRY_AUTH_FILE`: a file.
     pub registry_auth_file: Option<PathBuf>,
-    /// `DOCKER_CONFIG`: a directory with a `config.json`.
+    /// `DOCKER_CONFIG`: a directory with a `config.json`, or such a file itself.
     pub docker_config: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`: has `containers/auth.json`.
     pub xdg_runtime_dir: Option<PathBuf>,
@@ -77,6 +77,14 @@ impl Place {
     }
 }
 
+/// The file that `DOCKER_CONFIG` means.
+pub(super) fn docker_config(path: PathBuf) -> PathBuf {
+    match path.is_file() {
+        true => path,
+        false => path.join("config.json"),
+    }
+}
+
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
@@ -92,10 +100,7 @@ pub(super) fn places(sources: CredentialSources) -> Vec<Place> {
         format: Format::Config,
         explicit: true,
     });
-    let explicit = [
-        sources.registry_auth_file,
-        sources.docker_config.map(|directory| directory.join("config.json")),
-    ];
+    let explicit = [sources.registry_auth_file, sources.docker_config.map(docker_config)];
     let containers = |directory: PathBuf| directory.join("containers/auth.json");
     let implicit = [
         sources.xdg_runtime_dir.map(containers),

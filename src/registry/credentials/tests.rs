@@ -207,6 +207,18 @@ fn damage_is_an_error_only_where_the_user_pointed() {
     assert_eq!(look(&explicit, "h.io", "a"), "error");
 }
 
+#[test]
+fn docker_config_may_be_the_file_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("credentials");
+    write(&file, &user("named"));
+    let credentials = Credentials::new(CredentialSources {
+        docker_config: Some(file),
+        ..CredentialSources::default()
+    });
+    assert_eq!(look(&credentials, "h.io", "a"), "named:p");
+}
+
 /// A helper named `test` with the given shell script for a body.
 fn with_helper(script: &str, config: &str) -> (tempfile::TempDir, Credentials) {
     let directory = tempfile::tempdir().unwrap();
