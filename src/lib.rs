@@ -47,3 +47,4 @@ pub mod snapshot;
 pub mod store;
 mod sys;
 pub mod users;
+pub mod warm;

@@ -404,9 +404,36 @@ fn the_executor_is_the_same_program() {
     let environment = TestEnv::new();
     let executor = environment.dir.path().join("executor");
     std::os::unix::fs::symlink(PROGRAM, &executor).unwrap();
-    for line in [&["--help"][..], &["version"], &["version", "--help"], &["--nonsense"]] {
+    for line in [&["--help"][..], &["--version"], &["version", "--help"], &["--nonsense"]] {
         let as_executor = environment.run(environment.command(&executor).args(line));
         assert_eq!(as_executor, environment.rbuild(line), "{line:?}");
+    }
+    // Scripts take it apart at its colon or its blanks.
+    let version = environment.run(environment.command(&executor).arg("version"));
+    assert_eq!(version.stdout, "Kaniko version :  v[VERSION]-rbuild\n");
+    assert_eq!(environment.rbuild(&["version"]).stdout, "rbuild [VERSION]\n");
+}
+
+#[test]
+fn the_warmer_is_the_same_program() {
+    let environment = TestEnv::new();
+    let warmer = environment.dir.path().join("warmer");
+    std::os::unix::fs::symlink(PROGRAM, &warmer).unwrap();
+    for line in [&["--help"][..], &[], &["-i", "UPPER"], &["-c", "x", "-d", "missing"]] {
+        let as_warmer = environment.run(environment.command(&warmer).args(line));
+        let as_command = environment.rbuild(&[&["warm"], line].concat());
+        assert_eq!(as_warmer, as_command, "{line:?}");
+    }
+}
+
+#[test]
+fn completion_is_a_script_for_each_shell() {
+    for shell in ["bash", "fish", "powershell", "zsh"] {
+        let outcome = TestEnv::new().rbuild(&["completion", shell]);
+        assert_eq!((outcome.exit.as_str(), outcome.stderr.as_str()), ("0", ""), "{shell}");
+        for word in ["rbuild", "destination", "oci-layout-path", "password-stdin"] {
+            assert!(outcome.stdout.contains(word), "{shell}: {word}");
+        }
     }
 }
 

@@ -119,11 +119,13 @@ fn root_rbuild_builds_its_own_images_and_they_build_themselves() {
     std::fs::copy(&dockerfile, context.join("Dockerfile")).unwrap();
     let binary = format!("--build-arg=BINARY={}", site.registry.reference("rbuild:debug"));
     let mount = format!("--volume={}:/workspace:ro", context.display());
-    let build = |target: &str| {
-        let destination = site.registry.reference(&format!("rbuild:{target}"));
-        format!("/kaniko/executor {base} {binary} --target {target} --destination {destination}")
-    };
-    let script = format!("set -e; {}; {}", build("executor"), build("warmer"));
+    let executor = site.registry.reference("rbuild:executor");
+    let warmer = site.registry.reference("rbuild:warmer");
+    // The second build in this container spares itself what the first has done.
+    let script = format!(
+        "set -e; /kaniko/executor {base} {binary} --target executor --destination {executor}; \
+         /kaniko/executor --build-context common=docker-image://{executor} --target warmer --destination {warmer}"
+    );
     let flags = ["--privileged", &mount, "--entrypoint="];
     let debug = site.registry.reference("rbuild:debug");
     let _built = runtime::run_image_with(&site.sandbox, &debug, &flags, &["/busybox/sh", "-c", &script]).success();
@@ -131,7 +133,13 @@ fn root_rbuild_builds_its_own_images_and_they_build_themselves() {
     let files = site.check("rbuild:executor", "/kaniko/executor", &ENVIRONMENT, &[]);
     assert!(files.iter().all(|line| !line.starts_with("/b")), "{files:#?}");
     let _files = site.check("rbuild:warmer", "/kaniko/warmer", &ENVIRONMENT, &[]);
-    let executor = site.registry.reference("rbuild:executor");
     let said = runtime::run_image(&site.sandbox, &executor, &["version"]).success();
-    assert_eq!(said.stdout.trim(), concat!("rbuild ", env!("CARGO_PKG_VERSION")));
+    let version = concat!("Kaniko version :  v", env!("CARGO_PKG_VERSION"), "-rbuild");
+    assert_eq!(said.stdout.trim(), version);
+
+    let cache = site.sandbox.directory("cache");
+    let mount = format!("--volume={}:/cache", cache.display());
+    let _warmed = runtime::run_image_with(&site.sandbox, &warmer, &[&mount], &["--image", &executor]).success();
+    let digest = site.registry.digest(&site.sandbox, "rbuild:executor");
+    assert!(cache.join(&digest).join("index.json").is_file(), "{digest}");
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::error::{BuildError, Problem};
-use super::request::{BuildRequest, Context, FetchedContext, Mirror, RegistryOptions, RemoteContext};
+use super::request::{BuildRequest, Context, FetchedContext, KeptImages, Mirror, RegistryOptions, RemoteContext};
 use crate::cancel::Cancel;
 use crate::progress::Progress;
 use crate::registry::{self, Client, Credentials};
 use crate::remote::{GitSource, Remote, RemoteOptions};
+use crate::store::BaseImages;
 
 /// Sets up the client. Nothing is connected to yet.
 pub(crate) fn client(
@@ -67,8 +68,13 @@ fn settings(options: &RegistryOptions) -> registry::RegistryOptions {
         download_retry: defaults.download_retry.saturating_add(options.image_download_retry),
         certificate_file: options.certificate_file.clone(),
         certificate_directory: options.certificate_directory.clone(),
+        base_images: options.base_images.as_ref().map(base_images),
         ..defaults
     }
+}
+
+fn base_images(kept: &KeptImages) -> Arc<BaseImages> {
+    Arc::new(BaseImages::new(kept.directory.clone(), kept.ttl))
 }
 
 fn address(mirror: &Mirror) -> String {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::layouts::LayoutError;
 use super::mounts::MountError;
+use super::saved::SavedError;
 use super::upload::UploadError;
 use crate::cancel::Cancelled;
 use crate::check::{OptionsError, Violation};
@@ -58,6 +59,15 @@ pub enum Problem {
     /// The Dockerfile cannot be built.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// An image to push cannot be read.
+    #[error("read the image {}", path.display())]
+    Saved {
+        /// Where it lies.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: SavedError,
+    },
     /// A base image cannot be had.
     #[error("resolve {reference}")]
     Resolve {

@@ -1,6 +1,5 @@
 //! Base images in OCI image layouts: `--build-context NAME=oci-layout://DIR`.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use super::images::BaseImage;
@@ -13,8 +12,6 @@ use crate::store::{Blob, ImageLayout, IncomingWriter, StoreError};
 
 /// Indexes in indexes that are followed.
 const MAX_DEPTH: u32 = 4;
-
-const CHUNK: usize = 128 << 10;
 
 /// The tag that a name without one means.
 const DEFAULT_TAG: &str = "latest";
@@ -87,14 +84,8 @@ pub(super) fn copy_layer(image: &LayoutImage, mut writer: IncomingWriter) {
 
 fn copy_into(image: &LayoutImage, writer: &mut IncomingWriter) -> Result<Blob, StoreError> {
     let blob = ImageLayout::open(&image.path)?.blob(writer.descriptor())?;
-    let mut file = blob.open()?;
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match file.read(&mut buffer).map_err(StoreError::io("read", blob.path()))? {
-            0 => return writer.finish(),
-            read => writer.append(&buffer[..read])?,
-        }
-    }
+    writer.append_all(&blob)?;
+    writer.finish()
 }
 
 /// What a name in a layout leads to.

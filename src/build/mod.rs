@@ -11,7 +11,7 @@
 mod accounts;
 mod archive;
 mod checks;
-mod connect;
+pub(crate) mod connect;
 mod contexts;
 mod deliver;
 mod epoch;
@@ -26,7 +26,9 @@ mod layouts;
 mod mounts;
 mod pool;
 mod process;
+pub mod push;
 pub mod request;
+mod saved;
 mod schedule;
 mod session;
 mod sources;
@@ -50,7 +52,8 @@ use input::{Bringer, Ignoring, Input};
 pub use layouts::LayoutError;
 pub use mounts::MountError;
 use mounts::Supplies;
-use request::{BuildRequest, LayerCompression};
+use request::{BuildRequest, LayerCompression, Outputs, RegistryOptions};
+pub use saved::SavedError;
 use session::{LayerJobs, Layering, Session};
 use sources::RemoteSources;
 use trees::ImageTrees;
@@ -91,7 +94,7 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     let mut outlines = outlines.collect::<Result<Vec<_>, _>>()?;
     epoch::settle(&mut outlines, &input, &mut bringer)?;
     let client = connect::client(&request.registry, progress, cancel)?;
-    check_destinations(request, &client)?;
+    check_destinations(&request.outputs, &request.registry, &client)?;
     let mut images = Images::new(client.clone(), Arc::clone(progress));
     let needs: Vec<_> = outlines.iter().flat_map(plan::Outline::images).cloned().collect();
     images.resolve(&needs)?;
@@ -160,11 +163,11 @@ fn plan_options(request: &BuildRequest, target_platform: Platform, platform_orig
 }
 
 /// Asks every destination whether it would take a push, before an hour is spent on building.
-fn check_destinations(request: &BuildRequest, client: &Client) -> Result<(), BuildError> {
-    if request.outputs.no_push || request.registry.skip_push_permission_check {
+fn check_destinations(outputs: &Outputs, registry: &RegistryOptions, client: &Client) -> Result<(), BuildError> {
+    if registry.skip_push_permission_check {
         return Ok(());
     }
-    for destination in &request.outputs.destinations {
+    for destination in outputs.pushes() {
         client.check_push(destination).map_err(|source| Problem::Destination {
             destination: destination.clone(),
             source,

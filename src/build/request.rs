@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::check::Policy;
 use crate::http::ClientCertificate;
@@ -260,6 +261,17 @@ pub struct RegistryOptions {
     pub certificate_directory: Option<PathBuf>,
     /// Where credentials may be.
     pub credentials: CredentialSources,
+    /// Where images may be found that a warmer has brought.
+    pub base_images: Option<KeptImages>,
+}
+
+/// A directory of images that builds share; see [`crate::store::BaseImages`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptImages {
+    /// The directory; need not exist.
+    pub directory: PathBuf,
+    /// The age at which an image does not count any more.
+    pub ttl: Duration,
 }
 
 /// A registry that holds another one's images.

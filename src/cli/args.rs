@@ -8,7 +8,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
+use super::commands::{LoginArgs, LogoutArgs, PushArgs, WarmArgs};
 use super::value::{Call, CallFormat, Count, GoDuration, HostPair, Int, KeyValue, KeyValues, Switch};
 
 /// Builds a container image from a Dockerfile, without a daemon, and pushes it.
@@ -20,8 +22,7 @@ use super::value::{Call, CallFormat, Count, GoDuration, HostPair, Int, KeyValue,
     max_term_width = 100,
     args_override_self = true,
     next_line_help = true,
-    disable_help_subcommand = true,
-    override_usage = "rbuild [-f Dockerfile] [-c DIR] -d REFERENCE [OPTIONS]\n       rbuild check|outline|targets [-f Dockerfile] [-c DIR] [OPTIONS]\n       rbuild version"
+    override_usage = "rbuild [-f Dockerfile] [-c DIR] -d REFERENCE [OPTIONS]\n       rbuild COMMAND [OPTIONS]"
 )]
 pub(super) struct Cli {
     /// What to do instead of a build.
@@ -58,8 +59,21 @@ pub(super) enum Command {
     Outline(Inspection),
     /// Lists the stages that can be built
     Targets(Inspection),
+    /// Pushes an image that was built before: an archive or an OCI image layout
+    Push(PushArgs),
+    /// Fetches base images into a directory that builds share
+    Warm(WarmArgs),
+    /// Keeps the credentials for a registry, where Docker keeps them
+    Login(LoginArgs),
+    /// Forgets the credentials for a registry
+    Logout(LogoutArgs),
     /// Prints the version
     Version,
+    /// Prints a script that completes command lines
+    Completion {
+        /// Shell that the script is for
+        shell: Shell,
+    },
 }
 
 /// What is looked at, and how it is answered.
@@ -185,7 +199,7 @@ pub(super) struct Input {
 }
 
 /// Where the image goes.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Output")]
 pub(super) struct Output {
     /// Reference to push the image to; may be given several times
@@ -328,7 +342,7 @@ pub(super) struct Registry {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Cache")]
 pub(super) struct Cache {
-    /// Reuse layers of earlier builds (not implemented yet: everything is built)
+    /// Use base images of --cache-dir (layers of earlier builds are not reused yet: everything is built)
     #[arg(long, value_name = "BOOL")]
     pub(super) cache: Option<Switch>,
 
@@ -336,11 +350,11 @@ pub(super) struct Cache {
     #[arg(long, value_name = "REPOSITORY")]
     pub(super) cache_repo: Option<String>,
 
-    /// Directory that holds cached base images
+    /// Directory that holds base images, filled by `rbuild warm` [default: /cache]
     #[arg(long, value_name = "DIR")]
     pub(super) cache_dir: Option<PathBuf>,
 
-    /// Age at which a cached layer is not used any more, for example 336h
+    /// Age at which a cached layer or base image is not used any more [default: 336h]
     #[arg(long, value_name = "DURATION")]
     pub(super) cache_ttl: Option<GoDuration>,
 
@@ -568,17 +582,39 @@ pub(super) fn parse(line: impl IntoIterator<Item = impl Into<OsString> + Clone>)
 /// The parser, with the rules that hold for every flag of a kind.
 fn command() -> clap::Command {
     let command = Cli::command().mut_args(with_grammar);
-    command.mut_subcommands(|command| {
+    let command = command.mut_subcommands(|command| {
         let command = command.args_override_self(true).next_line_help(true);
         command.mut_args(with_grammar)
+    });
+    command.mut_subcommand("warm", |command| {
+        // Taken, since a pipeline gives the same flags everywhere, but without a meaning.
+        PUSH_FLAGS
+            .iter()
+            .fold(command, |command, flag| command.mut_arg(flag, |arg| arg.hide(true)))
     })
+}
+
+/// Flags of registries that are about pushing.
+const PUSH_FLAGS: [&str; 5] = [
+    "insecure",
+    "push_retry",
+    "image_fs_extract_retry",
+    "push_ignore_immutable_tag_errors",
+    "skip_push_permission_check",
+];
+
+/// A script for `shell` that completes command lines.
+pub(super) fn completion(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "rbuild", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 fn with_grammar(arg: clap::Arg) -> clap::Arg {
     if arg.get_value_parser().type_id() == TypeId::of::<Switch>() {
         // `--cache true` must not be read as `--cache=true`: Go's flags never do.
         arg.num_args(0..=1).require_equals(true).default_missing_value("true")
-    } else if arg.get_action().takes_values() {
+    } else if arg.get_action().takes_values() && !arg.is_positional() {
         // A value-taking flag takes the next argument whatever it looks like: `--compression-level -1`.
         arg.allow_hyphen_values(true)
     } else {

@@ -30,7 +30,7 @@ pub(super) const GIT_PULL_METHOD: &str = "GIT_PULL_METHOD";
 pub(super) const NO_COLOR: &str = "NO_COLOR";
 /// `dumb` turns live lines and colour off.
 pub(super) const TERM: &str = "TERM";
-/// Directory of `config.json`; passed on.
+/// Directory of `config.json`, or such a file; passed on.
 pub(super) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// Content of a `config.json`; passed on.
 pub(super) const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";

@@ -7,12 +7,15 @@
 //! ```
 
 mod args;
+mod cache_options;
+mod commands;
 mod context;
 mod display;
 mod environment;
 mod git_options;
 mod inspect;
 mod locate;
+mod name;
 mod notices;
 mod options;
 mod output_options;
@@ -32,6 +35,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use self::args::{Cli, Command, Input, Inspection, Logging};
 use self::display::{Display, Settings, Sink};
@@ -61,11 +65,17 @@ pub fn main() -> ExitCode {
 }
 
 fn run(line: impl Iterator<Item = OsString>) -> Exit {
+    let (name, line) = name::of(line);
     match args::parse(line).map_err(Refusal::from) {
         Err(Refusal::Text(text)) => print(&text),
         Err(Refusal::Usage(error)) => report_usage(&error),
         Ok(cli) => match &cli.command {
-            Some(Command::Version) => print(concat!("rbuild ", env!("CARGO_PKG_VERSION"), "\n")),
+            Some(Command::Version) => print(name.version()),
+            Some(Command::Completion { shell }) => print(&args::completion(*shell)),
+            Some(Command::Push(args)) => commands::push(args),
+            Some(Command::Warm(args)) => commands::warm(args),
+            Some(Command::Login(args)) => commands::login(args),
+            Some(Command::Logout(args)) => commands::logout(args),
             Some(Command::Check(inspection)) => inspect_alone(Method::Check, inspection),
             Some(Command::Outline(inspection)) => inspect_alone(Method::Outline, inspection),
             Some(Command::Targets(inspection)) => inspect_alone(Method::Targets, inspection),
@@ -143,7 +153,28 @@ fn build_from(cli: &Cli) -> Exit {
     if let Err(error) = recover(cli, &environment, settings) {
         return fail(settings, &error);
     }
-    let request = match options::convert(cli, &environment) {
+    perform(
+        &cli.logging,
+        |environment| options::convert(cli, environment),
+        |request, progress, cancel| {
+            give_notices(cli, &**progress);
+            build::run(request, progress, cancel)
+        },
+    )
+}
+
+/// Makes a request and carries it out, shown by a display and ended by signals.
+fn perform<R, T, E: Diagnostic>(
+    logging: &Logging,
+    convert: impl FnOnce(&Environment) -> Result<R, Problems>,
+    act: impl FnOnce(&R, &Arc<dyn Progress>, &Cancel) -> Result<T, E>,
+) -> Exit {
+    let environment = match environment(logging) {
+        Ok(environment) => environment,
+        Err(exit) => return exit,
+    };
+    let settings = settings(logging, &environment);
+    let request = match convert(&environment) {
         Ok(request) => request,
         Err(problems) => return report_problems(settings, &problems),
     };
@@ -153,8 +184,7 @@ fn build_from(cli: &Cli) -> Exit {
     }
     let display = Display::start(settings);
     let progress = display.progress();
-    give_notices(cli, &*progress);
-    let result = build::run(&request, &progress, &cancel);
+    let result = act(&request, &progress, &cancel);
     display.finish();
     match (result, cancel.signal()) {
         (Ok(_), _) => Exit::Success,

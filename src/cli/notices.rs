@@ -17,7 +17,7 @@ pub(super) enum Notice {
 pub(super) fn of(cli: &Cli) -> Vec<Notice> {
     let mut notices = Vec::new();
     if is_on(cli.cache.cache) {
-        let text = "layer caching is not implemented yet; building without it";
+        let text = "layer caching is not implemented yet; --cache uses the base images of --cache-dir only";
         notices.push(Notice::Warning(text.to_owned()));
     }
     if cli.registry.credential_helpers.iter().any(|name| !name.is_empty()) {

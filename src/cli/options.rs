@@ -4,15 +4,15 @@
 //! created or written here; only context and Dockerfile are looked for.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::{Checks, Cli, Input, IsolationMode, Lint};
 use super::environment::{self as env, Environment};
-use super::output_options;
 use super::problem::{Problem, Problems, noted};
 use super::registry_options;
 use super::run_options;
 use super::value::{Call, CallFormat, KeyValue, Method, Switch};
+use super::{cache_options, output_options};
 use super::{locate, platforms};
 use crate::build::request::{BuildRequest, Context, DockerfileSource, Shape};
 use crate::check::Policy;
@@ -41,12 +41,9 @@ pub(super) fn convert(cli: &Cli, environment: &Environment) -> Result<BuildReque
 
 /// Where an earlier build may have kept its state: where this one does, and where one does that is asked for nothing else.
 pub(super) fn state_dirs(cli: &Cli, environment: &Environment) -> Vec<PathBuf> {
-    let mut conversion = Conversion {
-        environment,
-        problems: Vec::new(),
-    };
     let usual = environment.is_root.then(|| PathBuf::from(ROOT_STATE_DIR));
-    let own = conversion.state_dir(cli);
+    // Why there is none is told when the line is converted.
+    let own = state_dir(asked_state_dir(cli), environment).ok();
     let other = usual.filter(|usual| own.as_ref() != Some(usual));
     own.into_iter().chain(other).collect()
 }
@@ -125,13 +122,14 @@ impl Conversion<'_> {
     fn request(&mut self, cli: &Cli) -> Option<BuildRequest> {
         let (outputs, image) = output_options::convert(&cli.output, &cli.image, self.environment, &mut self.problems);
         let run = run_options::convert(&cli.run, self.environment, &mut self.problems);
-        let mut build_args = self.build_args(&cli.input.build_arg);
+        let mut build_args = build_args(&cli.input.build_arg, self.environment, &mut self.problems);
         self.add_epoch(&mut build_args);
         let contexts = self.contexts(&cli.input.build_context);
         let platforms = platforms::parse(&cli.input.custom_platform, &mut self.problems);
         let shape = platforms::shape(&platforms, &build_args, &outputs, &mut self.problems);
-        let registry = registry_options::convert(&cli.registry, self.environment, &mut self.problems);
-        let state_dir = self.state_dir(cli);
+        let mut registry = registry_options::convert(&cli.registry, self.environment, &mut self.problems);
+        registry.base_images = cache_options::base_images(&cli.cache, self.environment);
+        let state_dir = self.noted(state_dir(asked_state_dir(cli), self.environment));
         let context = self.noted(locate::context(
             &cli.input,
             keeps_git_dir(&build_args),
@@ -168,7 +166,7 @@ impl Conversion<'_> {
     }
 
     fn inspected(&mut self, input: &Input, lint: Option<Lint>) -> Option<Inspected> {
-        let mut build_args = self.build_args(&input.build_arg);
+        let mut build_args = build_args(&input.build_arg, self.environment, &mut self.problems);
         self.add_epoch(&mut build_args);
         let contexts = self.contexts(&input.build_context);
         // Who looks at a file for several platforms sees it as the first has it.
@@ -206,23 +204,6 @@ impl Conversion<'_> {
         noted(result, &mut self.problems)
     }
 
-    /// A bare name takes the variable's value; unset, it is as if it were not there.
-    fn build_args(&mut self, build_args: &[String]) -> BTreeMap<String, String> {
-        let mut values = BTreeMap::new();
-        for text in build_args {
-            let (name, value) = match text.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (text.as_str(), self.variable(text)),
-            };
-            match value {
-                _ if name.is_empty() => self.problems.push(Problem::BuildArg),
-                Some(value) => drop(values.insert(name.to_owned(), value)),
-                None => {}
-            }
-        }
-        values
-    }
-
     fn contexts(&mut self, written: &[String]) -> NamedContexts {
         let mut contexts = NamedContexts::default();
         for text in written {
@@ -250,39 +231,67 @@ impl Conversion<'_> {
         annotations
     }
 
-    fn variable(&mut self, name: &str) -> Option<String> {
-        let value = self.environment.get(name)?;
-        let text = value.to_str().map(str::to_owned);
-        self.noted(text.ok_or_else(|| Problem::NotUtf8 { name: name.to_owned() }))
-    }
-
     /// A value of the environment is a build argument too, as with BuildKit's client; one that is given wins. What it
     /// means is for the plan to say: it may be the name of a stage.
     fn add_epoch(&mut self, build_args: &mut BTreeMap<String, String>) {
         let name = env::SOURCE_DATE_EPOCH;
         if !build_args.contains_key(name)
             && self.environment.filled(name).is_some()
-            && let Some(value) = self.variable(name)
+            && let Some(value) = variable(name, self.environment, &mut self.problems)
         {
             build_args.insert(name.to_owned(), value);
         }
     }
+}
 
-    fn state_dir(&mut self, cli: &Cli) -> Option<PathBuf> {
-        let environment = self.environment;
-        let asked = cli.execution.store.clone().or_else(|| cli.execution.kaniko_dir.clone());
-        let asked = asked.filter(|path| !path.as_os_str().is_empty());
-        let default = || match environment.is_root {
-            true => Some(PathBuf::from(ROOT_STATE_DIR)),
-            false => environment
-                .path(env::XDG_DATA_HOME)
-                .or_else(|| Some(environment.path(env::HOME)?.join(".local/share")))
-                .map(|data| data.join("rbuild")),
+/// Values for ARG. A bare name takes the variable's value; unset, it is as if it were not there.
+pub(super) fn build_args(
+    written: &[String],
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for text in written {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (text.as_str(), variable(text, environment, problems)),
         };
-        let path = asked.or_else(|| environment.path(env::KANIKO_DIR)).or_else(default);
-        let path = self.noted(path.ok_or(Problem::NoStateDir))?;
-        Some(self.environment.absolute(&path))
+        match value {
+            _ if name.is_empty() => problems.push(Problem::BuildArg),
+            Some(value) => drop(values.insert(name.to_owned(), value)),
+            None => {}
+        }
     }
+    values
+}
+
+fn variable(name: &str, environment: &Environment, problems: &mut Vec<Problem>) -> Option<String> {
+    let value = environment.get(name)?;
+    let text = value.to_str().map(str::to_owned);
+    noted(text.ok_or_else(|| Problem::NotUtf8 { name: name.to_owned() }), problems)
+}
+
+fn asked_state_dir(cli: &Cli) -> Option<&Path> {
+    let flags = &cli.execution;
+    flags.store.as_deref().or(flags.kaniko_dir.as_deref())
+}
+
+/// The directory for everything that a build keeps on disk.
+///
+/// # Errors
+/// None was asked for, and there is no place for one.
+pub(super) fn state_dir(asked: Option<&Path>, environment: &Environment) -> Result<PathBuf, Problem> {
+    let asked = asked.filter(|path| !path.as_os_str().is_empty());
+    let default = || match environment.is_root {
+        true => Some(PathBuf::from(ROOT_STATE_DIR)),
+        false => environment
+            .path(env::XDG_DATA_HOME)
+            .or_else(|| Some(environment.path(env::HOME)?.join(".local/share")))
+            .map(|data| data.join("rbuild")),
+    };
+    let path = asked.map(Path::to_owned);
+    let path = path.or_else(|| environment.path(env::KANIKO_DIR)).or_else(default);
+    Ok(environment.absolute(&path.ok_or(Problem::NoStateDir)?))
 }
 
 /// BuildKit's way to ask for `.git` in a context.

@@ -27,7 +27,8 @@ pub(super) fn convert(
     (outputs, image)
 }
 
-fn outputs(output: &Output, environment: &Environment, problems: &mut Vec<Problem>) -> Outputs {
+/// Reads the flags that say where the image goes.
+pub(super) fn outputs(output: &Output, environment: &Environment, problems: &mut Vec<Problem>) -> Outputs {
     let destinations = destinations(&output.destination, problems);
     let no_push = no_push(output.no_push, environment, problems);
     let mut file = |flag, path: &Option<PathBuf>| output_file(flag, path.as_deref()?, environment, problems);

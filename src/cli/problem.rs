@@ -20,6 +20,37 @@ pub(super) enum Problem {
     /// The image would go nowhere. The kaniko executor's words.
     #[error("you must provide --destination, or use --no-push")]
     NoDestination,
+    /// An image at rest that would stay there.
+    #[error("you must provide --destination")]
+    NowhereToPush,
+    /// Nothing to fetch. The kaniko warmer's words, nearly.
+    #[error("you must select at least one image to cache, with --image, or a Dockerfile to parse, with --dockerfile")]
+    NothingToWarm,
+    /// Not a reference.
+    #[error("--image {text:?} is not the name of an image")]
+    Image {
+        text: String,
+        #[source]
+        source: ReferenceError,
+    },
+    /// Not a host.
+    #[error("{0:?} is not a registry")]
+    Registry(String),
+    /// Nobody to log in as.
+    #[error("--username is needed")]
+    NoUser,
+    /// None, or two.
+    #[error("exactly one of --password and --password-stdin is needed")]
+    PasswordSource,
+    /// The kaniko executor's words.
+    #[error("password is blank")]
+    PasswordBlank,
+    /// No text, or no standard input.
+    #[error("cannot read the password from standard input")]
+    PasswordUnreadable(#[source] io::Error),
+    /// A user without a home.
+    #[error("there is no place for credentials: neither DOCKER_CONFIG nor HOME is set")]
+    NoCredentialFile,
     /// Not a reference, or one with a digest.
     #[error("--destination {text:?} is not a name to push to")]
     Destination {

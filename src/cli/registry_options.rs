@@ -42,6 +42,7 @@ pub(super) fn convert(registry: &Registry, environment: &Environment, problems: 
         certificate_file: environment.path(env::SSL_CERT_FILE),
         certificate_directory: environment.path(env::SSL_CERT_DIR),
         credentials: credentials(environment),
+        base_images: None,
     }
 }
 
@@ -211,7 +212,8 @@ fn credential_helpers(names: &[String]) -> Option<Vec<String>> {
     (!names.is_empty()).then(|| filled.cloned().collect())
 }
 
-fn credentials(environment: &Environment) -> CredentialSources {
+/// Where credentials are looked for.
+pub(super) fn credentials(environment: &Environment) -> CredentialSources {
     let config = environment.filled(env::DOCKER_AUTH_CONFIG);
     CredentialSources {
         docker_config: environment.path(env::DOCKER_CONFIG),

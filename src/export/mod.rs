@@ -82,11 +82,12 @@ pub fn write_local(
     }
     if let (Some(path), [local]) = (&outputs.tar_path, images) {
         announce(progress, path, local.image.manifest.digest(), || {
-            let config = local.image.config.bytes();
+            let (manifest, config) = (local.image.manifest.bytes(), local.image.config.bytes());
             let tags = archive_names(&outputs.destinations);
             let written = write_archive(
                 path,
                 ArchiveImage {
+                    manifest,
                     config,
                     layers: local.layers,
                     tags: &tags,

@@ -14,6 +14,7 @@ mod auth;
 mod challenge;
 mod credentials;
 mod error;
+mod kept;
 mod location;
 mod message;
 mod mirror;

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::{Backoff, ClientCertificate};
+use crate::store::BaseImages;
 
 /// How to talk to registries. Hosts are written as in a reference, with their port.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub struct RegistryOptions {
     pub certificate_file: Option<PathBuf>,
     /// The same for a directory (`SSL_CERT_DIR`).
     pub certificate_directory: Option<PathBuf>,
+    /// Images that are on this machine already; only their tags are asked for.
+    pub base_images: Option<Arc<BaseImages>>,
 }
 
 /// How long to wait for whom.
@@ -79,6 +83,7 @@ impl Default for RegistryOptions {
             user_agent: concat!("rbuild/", env!("CARGO_PKG_VERSION")).to_owned(),
             certificate_file: None,
             certificate_directory: None,
+            base_images: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use reqwest::header::{
 use reqwest::{Method, Url};
 
 use super::auth::Access;
+use super::kept;
 use super::message::{Body, Response};
 use super::mirror::{self, Place, PlaceKind, Places};
 use super::{Client, Inner, Meter, RegistryError};
@@ -56,7 +57,7 @@ pub struct ResolvedImage {
     /// The config byte for byte.
     pub config_bytes: Vec<u8>,
     /// The index that the manifest was chosen from, if there was one.
-    pub index_digest: Option<Digest>,
+    pub index: Option<Raw<Index>>,
 }
 
 impl Client {
@@ -88,11 +89,19 @@ impl Client {
             digest,
             size: descriptor.size,
         });
-        let fetched = self.0.at_places(reference, |pull| {
-            pull.fetch(&descriptor, &mut writer)?;
-            writer.finish().map_err(|error| pull.unusable(digest, error))
-        });
+        let kept = kept::take_blob(&self.0, &mut writer);
+        let is_kept = kept.is_some();
+        let fetched = kept.map_or_else(
+            || {
+                self.0.at_places(reference, |pull| {
+                    pull.fetch(&descriptor, &mut writer)?;
+                    writer.finish().map_err(|error| pull.unusable(digest, error))
+                })
+            },
+            Ok,
+        );
         let end = match &fetched {
+            Ok(_) if is_kept => TransferEnd::Exists,
             Ok(_) => TransferEnd::Done,
             Err(_) => TransferEnd::Failed,
         };
@@ -113,9 +122,9 @@ struct Chosen {
 }
 
 /// Requests to one repository.
-struct Pull<'a> {
-    inner: &'a Inner,
-    reference: &'a Reference,
+pub(super) struct Pull<'a> {
+    pub(super) inner: &'a Inner,
+    pub(super) reference: &'a Reference,
     access: Access,
     retries: u32,
 }
@@ -157,13 +166,11 @@ impl<'a> Pull<'a> {
     fn resolve(&self, platform: &Platform) -> Result<ResolvedImage, RegistryError> {
         let reference = self.reference;
         let document = self.document(&reference.identifier(), reference.digest())?;
-        let index_digest = match &document {
-            Document::Index(index) => Some(*index.digest()),
-            Document::Manifest(_) => None,
-        };
+        let mut from = None;
         let chosen = match document {
             Document::Manifest(manifest) => self.take_single(manifest, platform)?,
             Document::Index(index) => {
+                let index = from.insert(index);
                 let mut available = Vec::new();
                 let chosen = self.choose(index.value(), platform, 1, &mut available)?;
                 chosen.ok_or_else(|| RegistryError::NoPlatform {
@@ -178,12 +185,15 @@ impl<'a> Pull<'a> {
             manifest: chosen.manifest,
             config: chosen.config,
             config_bytes: chosen.config_bytes,
-            index_digest,
+            index: from,
         })
     }
 
     /// A manifest or an index. `expected` is the digest asked for, if it was one.
     fn document(&self, identifier: &str, expected: Option<&Digest>) -> Result<Document, RegistryError> {
+        if let Some(kept) = kept::document(self, identifier, expected)? {
+            return Ok(kept);
+        }
         let what = format!("fetching the manifest of {}", self.reference);
         self.inner
             .with_retries(&what, self.retries, || self.document_once(identifier, expected))
@@ -204,6 +214,20 @@ impl<'a> Pull<'a> {
             request: line,
             source: Box::new(source),
         })
+    }
+
+    /// The digest that the registry has for a tag; `None` when it does not say.
+    pub(super) fn digest_of(&self, identifier: &str) -> Result<Option<Digest>, RegistryError> {
+        let url = self.inner.url(&self.access, &format!("manifests/{identifier}"))?;
+        let request = self.inner.request(Method::HEAD, url).header(ACCEPT, acceptable());
+        match self.inner.call(&self.access, &request) {
+            Ok(response) if response.status() == 200 => {
+                Ok(response.header(&DIGEST_HEADER).and_then(|text| text.parse().ok()))
+            }
+            Err(cancelled @ RegistryError::Cancelled(_)) => Err(cancelled),
+            // What is wrong comes to light when the manifest itself is asked for.
+            Ok(_) | Err(_) => Ok(None),
+        }
     }
 
     /// A tag promises no digest, and some proxies rewrite documents without their header: there a difference is a warning.
@@ -305,7 +329,7 @@ impl<'a> Pull<'a> {
 
     /// A blob that is read into memory.
     fn small_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RegistryError> {
-        if let Some(bytes) = inline(descriptor) {
+        if let Some(bytes) = inline(descriptor).or_else(|| kept::config(self.inner, descriptor)) {
             return Ok(bytes);
         }
         let what = format!("fetching the config of {}", self.reference);
@@ -503,7 +527,7 @@ const fn identity() -> HeaderValue {
     HeaderValue::from_static("identity")
 }
 
-fn digest_like(like: &Digest, bytes: &[u8]) -> Digest {
+pub(super) fn digest_like(like: &Digest, bytes: &[u8]) -> Digest {
     let mut digester = Digester::like(like);
     digester.update(bytes);
     digester.finish()

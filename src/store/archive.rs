@@ -1,7 +1,7 @@
 //! The archive that `docker save` writes and `docker load`, `podman load` and `skopeo` read.
 //!
 //! ```text
-//! <config hex>.json   <layer hex>.tar.gz …   manifest.json
+//! <config hex>.json   <layer hex>.tar.gz …   <manifest hex>.image-manifest.json   manifest.json
 //! ```
 //!
 //! Loaders find everything through `manifest.json` and recognise a layer's compression by its first bytes, so gzip
@@ -20,12 +20,22 @@ use crate::oci::{Digest, MediaTypeExt, Reference};
 /// An image for [`write_archive`].
 #[derive(Clone, Copy, Debug)]
 pub struct ArchiveImage<'a> {
+    /// Bytes of the manifest under which the image is pushed; loaders do not look at it, `rbuild push` does.
+    pub manifest: &'a [u8],
     /// Bytes of the image config.
     pub config: &'a [u8],
     /// Bottom layer first. One digest may occur more than once.
     pub layers: &'a [Blob],
     /// The names it gets when it is loaded.
     pub tags: &'a [Reference],
+}
+
+const MANIFEST_SUFFIX: &str = ".image-manifest.json";
+
+/// The digest, in hexadecimal, that a member has by its name, if it is the manifest of an archive's image.
+#[must_use]
+pub fn archived_manifest(name: &str) -> Option<&str> {
+    name.strip_suffix(MANIFEST_SUFFIX)
 }
 
 #[derive(Serialize)]
@@ -55,6 +65,8 @@ fn write_entries(file: &mut File, image: ArchiveImage<'_>, layers: Vec<File>) ->
             append(&mut archive, &layer_name(blob), blob.size(), file)?;
         }
     }
+    let manifest = format!("{}{MANIFEST_SUFFIX}", Digest::of(image.manifest).hex());
+    append(&mut archive, &manifest, image.manifest.len() as u64, image.manifest)?;
     let items = [Item {
         config,
         repo_tags: image.tags.iter().map(tag).collect(),
@@ -129,6 +141,7 @@ mod tests {
         });
         let path = directory.join(name);
         let image = ArchiveImage {
+            manifest: b"{}",
             config: &serde_json::to_vec(&config).unwrap(),
             layers: &layers,
             tags: &[
@@ -151,7 +164,7 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().path().unwrap().into_owned())
             .collect();
-        assert_eq!(names.len(), 4, "{names:?}");
+        assert_eq!(names.len(), 5, "{names:?}");
         assert_eq!(names.last().unwrap(), Path::new("manifest.json"));
     }
 

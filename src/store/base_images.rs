@@ -177,6 +177,25 @@ impl BaseImages {
         })
     }
 
+    /// Notes that an entry, all of whose bytes are read and verified here, is still good. Whoever calls this holds its
+    /// lock.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it.
+    pub fn renew(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.path_of(digest);
+        let layout = ImageLayout::open(&path)?;
+        if let Document::Manifest(manifest) = layout.document_with(digest)? {
+            let manifest = manifest.value();
+            for blob in manifest.layers.iter().chain([&manifest.config]) {
+                layout.verify(blob)?;
+            }
+        }
+        let directory = File::open(&path).map_err(StoreError::io("open", &path))?;
+        let touched = directory.set_modified(SystemTime::now());
+        touched.map_err(StoreError::io("set the time of", &path))
+    }
+
     /// Keeps an index, so that nobody has to ask for it as long as its tag does not move.
     ///
     /// # Errors
@@ -265,24 +284,6 @@ impl Warming<'_> {
         }
         fs::rename(layout.path(), &path).map_err(StoreError::io("rename", layout.path()))?;
         self.remove(&old)
-    }
-
-    /// Notes that the entry, whose bytes are verified here, is still good.
-    ///
-    /// # Errors
-    /// Whatever is wrong with it.
-    pub fn renew(self) -> Result<(), StoreError> {
-        let path = self.images.path_of(&self.digest);
-        let layout = ImageLayout::open(&path)?;
-        if let Document::Manifest(manifest) = layout.document_with(&self.digest)? {
-            let manifest = manifest.value();
-            for blob in manifest.layers.iter().chain([&manifest.config]) {
-                layout.verify(blob)?;
-            }
-        }
-        let directory = File::open(&path).map_err(StoreError::io("open", &path))?;
-        let touched = directory.set_modified(SystemTime::now());
-        touched.map_err(StoreError::io("set the time of", &path))
     }
 
     /// Removes what there is of an image that could not be fetched.
@@ -387,8 +388,7 @@ mod tests {
         File::open(&path).unwrap().set_modified(long_ago).unwrap();
         assert_eq!(images.entry(manifest.digest()), Entry::Expired);
         assert!(images.document(manifest.digest()).unwrap().is_none());
-        let warming = lock(&images, manifest.digest(), &Cancel::default()).unwrap();
-        warming.renew().unwrap();
+        images.renew(manifest.digest()).unwrap();
         assert_eq!(images.entry(manifest.digest()), Entry::Fresh);
     }
 
@@ -400,8 +400,10 @@ mod tests {
         let layout = ImageLayout::open(&images.path_of(manifest.digest())).unwrap();
         let path = layout.blob(layer).unwrap().path().to_owned();
         fs::write(&path, b"LAYER").unwrap();
-        let warming = lock(&images, manifest.digest(), &Cancel::default()).unwrap();
-        assert!(matches!(warming.renew(), Err(StoreError::Digest { .. })));
+        assert!(matches!(
+            images.renew(manifest.digest()),
+            Err(StoreError::Digest { .. })
+        ));
         fs::remove_file(path).unwrap();
         assert_eq!(images.entry(manifest.digest()), Entry::Missing);
     }

@@ -16,6 +16,8 @@ use tempfile::NamedTempFile;
 use super::{Blob, Blobs, StoreError};
 use crate::oci::{Descriptor, Digest, Digester};
 
+const CHUNK: usize = 128 << 10;
+
 /// Why a download ended early; shared by everybody who waits for it.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
@@ -143,6 +145,17 @@ impl IncomingWriter {
     /// # Errors
     /// [`StoreError::Size`] when there are more than the descriptor says; [`StoreError::Io`].
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write(bytes)?;
+        self.reveal();
+        Ok(())
+    }
+
+    fn reveal(&self) {
+        self.shared.lock().available = self.written;
+        self.shared.changed.notify_all();
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let expected = self.shared.descriptor.size;
         let written = self.written + bytes.len() as u64;
         if written > expected {
@@ -157,8 +170,6 @@ impl IncomingWriter {
         }
         self.digester.update(bytes);
         self.written = written;
-        self.shared.lock().available = written;
-        self.shared.changed.notify_all();
         Ok(())
     }
 
@@ -182,6 +193,26 @@ impl IncomingWriter {
         self.digester = Digester::like(&self.shared.descriptor.digest);
         self.written = 0;
         Ok(true)
+    }
+
+    /// Takes all bytes of a blob that is on this machine already.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), [`StoreError::Io`].
+    pub fn append_all(&mut self, blob: &Blob) -> Result<(), StoreError> {
+        read_all(blob, |bytes| self.append(bytes))
+    }
+
+    /// The same for a blob that may be damaged: readers get nothing of it before it is verified, so that it can still be
+    /// had from elsewhere after [`restart`](Self::restart).
+    ///
+    /// # Errors
+    /// As [`append_all`](Self::append_all) and [`verify`](Self::verify).
+    pub fn append_verified(&mut self, blob: &Blob) -> Result<(), StoreError> {
+        read_all(blob, |bytes| self.write(bytes))?;
+        self.verify()?;
+        self.reveal();
+        Ok(())
     }
 
     /// Verifies size and digest of what was written, without ending the download.
@@ -226,6 +257,17 @@ impl IncomingWriter {
     /// Ends the download with an error that every reader and waiter gets.
     pub fn fail(self, cause: Cause) {
         self.shared.end(Err(cause));
+    }
+}
+
+fn read_all(blob: &Blob, mut take: impl FnMut(&[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let mut file = blob.open()?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match file.read(&mut buffer).map_err(StoreError::io("read", blob.path()))? {
+            0 => return Ok(()),
+            read => take(&buffer[..read])?,
+        }
     }
 }
 

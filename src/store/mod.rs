@@ -26,7 +26,7 @@ mod layout;
 mod remove;
 mod state;
 
-pub use archive::{ArchiveImage, write_archive};
+pub use archive::{ArchiveImage, archived_manifest, write_archive};
 pub use base_images::{BaseImages, Entry, Warming};
 pub use blobs::{Blob, BlobWriter, Blobs};
 pub use cache_mounts::{CacheMount, CacheMounts, CacheUse};

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -101,6 +101,15 @@ impl Registry {
         sandbox.run(skopeo).success().stdout.trim().to_owned()
     }
 
+    /// What it was asked so far, `GET /v2/app/manifests/1` for instance. A request shows up here a moment after its answer.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.directory.path().join("requests")).unwrap();
+        let requests = log.lines().filter_map(|line| line.split('"').nth(1));
+        requests
+            .map(|request| request.trim_end_matches(" HTTP/1.1").to_owned())
+            .collect()
+    }
+
     /// A plain HTTP request; status and body.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
@@ -153,7 +162,7 @@ fn serve(directory: &TempDir, port: u16, access: Access) -> Child {
     };
     let config = directory.path().join("config.yml");
     let text = format!(
-        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+        "version: 0.1\nlog: {{level: error}}\n\
          storage: {{filesystem: {{rootdirectory: {}/blobs}}, delete: {{enabled: true}}}}\n\
          http: {{addr: '127.0.0.1:{port}'}}\n{auth}",
         directory.path().display()
@@ -164,7 +173,8 @@ fn serve(directory: &TempDir, port: u16, access: Access) -> Child {
     command.args(["serve"]).arg(&config).current_dir(directory.path());
     // Tracing of its own requests would be sent to a collector that is not there.
     command.env("OTEL_TRACES_EXPORTER", "none");
-    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    let requests = std::fs::File::create(directory.path().join("requests")).unwrap();
+    command.stdout(requests).stderr(log).spawn().unwrap()
 }
 
 /// Waits until the server answers; false when it has exited instead.

@@ -23,6 +23,7 @@ impl BuildError {
             Problem::Destination { source, .. } | Problem::Manifest { source, .. } | Problem::Client(source) => {
                 source.hint().into_iter().collect()
             }
+            Problem::Saved { source, .. } => source.hint().map(str::to_owned).into_iter().collect(),
             Problem::Upload(error) => error.source.hint().into_iter().collect(),
             Problem::Run(error) => error.hint().into_iter().collect(),
             Problem::Remote(error) => error.hint().into_iter().collect(),
