@@ -278,6 +278,7 @@ fn choose_isolation(
     let site = crate::run::Site {
         state_dir: &request.state_dir,
         force: request.force,
+        unmapped: request.unmapped.as_ref(),
     };
     let chosen = crate::run::choose(request.isolation, site).map_err(|error| {
         let others = error.others().to_vec();

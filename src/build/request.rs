@@ -61,6 +61,8 @@ pub struct BuildRequest {
     pub ignore_paths: Vec<String>,
     /// Whether the user accepts that the container's own files are moved aside for a RUN.
     pub force: bool,
+    /// Why an ordinary user is not root of a user namespace; `None` when he is, or is no ordinary user.
+    pub unmapped: Option<std::sync::Arc<crate::run::MappingError>>,
     /// What the findings of build checks do.
     pub lint: Policy,
 }

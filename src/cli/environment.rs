@@ -59,8 +59,10 @@ pub(super) struct Environment {
     variables: BTreeMap<OsString, OsString>,
     /// The working directory; relative paths start here.
     pub(super) working_directory: PathBuf,
-    /// Whether we are root in our user namespace.
+    /// Whether root started us.
     pub(super) is_root: bool,
+    /// Whether we are root all the same, of a user namespace made for the build.
+    pub(super) is_mapped: bool,
     /// Our user ID; some files are named by it.
     pub(super) uid: u32,
 }
@@ -71,11 +73,13 @@ impl Environment {
     /// # Errors
     /// The working directory is gone or may not be read.
     pub(super) fn of_process() -> std::io::Result<Self> {
+        let before = crate::run::user_before(std::env::args_os());
         Ok(Self {
             variables: std::env::vars_os().collect(),
             working_directory: std::env::current_dir()?,
-            is_root: rustix::process::geteuid().is_root(),
-            uid: rustix::process::getuid().as_raw(),
+            is_root: before.is_none() && rustix::process::geteuid().is_root(),
+            is_mapped: before.is_some(),
+            uid: before.unwrap_or_else(|| rustix::process::getuid().as_raw()),
         })
     }
 

@@ -45,10 +45,11 @@ use self::problem::Problems;
 use self::usage::{Refusal, UsageError};
 use self::value::{Call, Method};
 use crate::build;
+use crate::build::request::BuildRequest;
 use crate::cancel::Cancel;
 use crate::diagnostic::{Diagnostic, Exit};
 use crate::progress::{Event, Progress};
-use crate::run::InPlaceError;
+use crate::run::{InPlaceError, IsolationChoice, MappingError};
 
 /// Runs the program. Dies by the signal that asked it to end, if one did.
 #[must_use]
@@ -57,7 +58,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = crate::run::child_main(std::env::args_os()) {
         return code;
     }
-    let exit = run(std::env::args_os());
+    let exit = run(crate::run::without_marker(std::env::args_os().collect()).into_iter());
     if let Exit::Interrupted(signal) = exit {
         signals::die_by(signal);
     }
@@ -153,11 +154,25 @@ fn build_from(cli: &Cli) -> Exit {
     if let Err(error) = recover(cli, &environment, settings) {
         return fail(settings, &error);
     }
+    let unmapped = match become_root_if_wanted(cli, &environment) {
+        Some(error) if error.is_final() => return fail(settings, &ProcessError::Mapping(error)),
+        unmapped => unmapped.map(Arc::new),
+    };
+    let convert = |environment: &Environment| {
+        let request = options::convert(cli, environment)?;
+        Ok(BuildRequest { unmapped, ..request })
+    };
     perform(
         &cli.logging,
-        |environment| options::convert(cli, environment),
+        convert,
         |request, progress, cancel| {
             give_notices(cli, &**progress);
+            if let Some(unmapped) = &request.unmapped {
+                progress.event(Event::Warning(&format!(
+                    "an ordinary user cannot give files to others: {unmapped} ({})",
+                    unmapped.remedy()
+                )));
+            }
             build::run(request, progress, cancel)
         },
     )
@@ -178,6 +193,13 @@ fn perform<R, T, E: Diagnostic>(
         Ok(request) => request,
         Err(problems) => return report_problems(settings, &problems),
     };
+    if wants_mapping(&request, &environment) {
+        let unmapped = crate::run::become_root();
+        if unmapped.is_final() {
+            return fail(settings, &ProcessError::Mapping(unmapped));
+        }
+        request.unmapped = Some(Arc::new(unmapped));
+    }
     let cancel = Cancel::default();
     if let Err(source) = signals::watch(cancel.clone()) {
         return fail(settings, &ProcessError::Signals(source));
@@ -210,6 +232,15 @@ fn recover(cli: &Cli, environment: &Environment, settings: Settings) -> Result<(
         say("put back the container's own files, which a killed build had moved aside");
     }
     Ok(())
+}
+
+/// An ordinary user builds as root of a user namespace, unless he asks for what needs none. Does not return when that
+/// works: this program starts again.
+fn become_root_if_wanted(cli: &Cli, environment: &Environment) -> Option<MappingError> {
+    let choice = cli.execution.isolation.map_or_else(IsolationChoice::default, Into::into);
+    let by_choice = matches!(choice, IsolationChoice::Auto | IsolationChoice::Namespaces);
+    let is_wanted = by_choice && !environment.is_root && !environment.is_mapped;
+    is_wanted.then(crate::run::become_root)
 }
 
 fn settings(logging: &Logging, environment: &Environment) -> Settings {
@@ -255,6 +286,15 @@ enum ProcessError {
     Signals(#[source] io::Error),
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    #[error("an ordinary user cannot become root of a user namespace")]
+    Mapping(#[source] MappingError),
 }
 
-impl Diagnostic for ProcessError {}
+impl Diagnostic for ProcessError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Mapping(error) => vec![error.remedy()],
+            Self::WorkingDirectory(_) | Self::Signals(_) | Self::Output(_) => Vec::new(),
+        }
+    }
+}

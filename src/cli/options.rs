@@ -161,6 +161,7 @@ impl Conversion<'_> {
             state_dir: state_dir?,
             ignore_paths: cli.input.ignore_path.clone(),
             force: is_on(cli.execution.force),
+            unmapped: None,
             lint: policy(cli.checks.lint),
         })
     }
@@ -360,6 +361,7 @@ mod tests {
             state_dir: PathBuf::from("/var/lib/rbuild"),
             ignore_paths: Vec::new(),
             force: false,
+            unmapped: None,
             lint: Policy::AsWritten,
         };
         assert_eq!(request, expected);

@@ -168,6 +168,19 @@ pub fn copy(
     copier.finish()
 }
 
+/// The path as a source of a copy, in which `*` and others are wildcards.
+#[must_use]
+pub fn literal(path: &RootfsPath) -> Vec<u8> {
+    let mut text = b"/".to_vec();
+    for byte in path.as_bytes() {
+        if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    text
+}
+
 impl Copied {
     fn sorted(mut self) -> Self {
         for paths in [&mut self.written, &mut self.removed] {

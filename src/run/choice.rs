@@ -4,8 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use super::{InPlace, Isolation, Namespaces, RunError};
+use super::{InPlace, Isolation, MappingError, Namespaces, RunError};
 
 /// What the user asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,6 +43,8 @@ pub struct Site<'a> {
     pub state_dir: &'a Path,
     /// Whether the user has accepted that the container's own files are moved aside.
     pub force: bool,
+    /// Why an ordinary user is not root of a user namespace, which he would be if that had worked.
+    pub unmapped: Option<&'a Arc<MappingError>>,
 }
 
 /// The isolation of a build.
@@ -114,30 +117,41 @@ impl Chosen {
 /// # Errors
 /// [`RunError::Unavailable`], with the first thing that was refused and what would help.
 pub fn choose(choice: IsolationChoice, site: Site<'_>) -> Result<Chosen, RunError> {
-    first_that_works(candidates(choice, site)?)
+    let (candidates, refused) = candidates(choice, site)?;
+    first_that_works(candidates, refused)
 }
+
+/// Isolations to try, and what need not be tried any more.
+type Candidates = (Vec<Box<dyn Isolation>>, Vec<Refused>);
 
 /// What `choice` allows, the strongest first.
-fn candidates(choice: IsolationChoice, site: Site<'_>) -> Result<Vec<Box<dyn Isolation>>, RunError> {
-    let namespaces = || -> Vec<Box<dyn Isolation>> { vec![Box::new(Namespaces::default())] };
-    Ok(match choice {
-        IsolationChoice::Auto => {
-            let mut all = namespaces();
-            all.push(in_place(site));
-            all
+fn candidates(choice: IsolationChoice, site: Site<'_>) -> Result<Candidates, RunError> {
+    let (mut candidates, mut refused): Candidates = Default::default();
+    if matches!(choice, IsolationChoice::Auto | IsolationChoice::Namespaces) {
+        let namespaces = Namespaces::default();
+        match site.unmapped {
+            None => {
+                candidates.push(Box::new(namespaces.clone()));
+                candidates.push(Box::new(namespaces.in_user_namespace()));
+            }
+            Some(unmapped) => refused.push(Refused {
+                isolation: namespaces.name(),
+                description: namespaces.description(),
+                remedy: unmapped.remedy(),
+                error: RunError::Mapping(Arc::clone(unmapped)),
+            }),
         }
-        IsolationChoice::Namespaces => namespaces(),
-        IsolationChoice::Chroot => return Err(RunError::NotImplemented("chroot")),
-        IsolationChoice::InPlace => vec![in_place(site)],
-    })
+    }
+    if matches!(choice, IsolationChoice::Auto | IsolationChoice::InPlace) {
+        candidates.push(Box::new(InPlace::new(site.state_dir, site.force)));
+    }
+    if choice == IsolationChoice::Chroot {
+        return Err(RunError::NotImplemented("chroot"));
+    }
+    Ok((candidates, refused))
 }
 
-fn in_place(site: Site<'_>) -> Box<dyn Isolation> {
-    Box::new(InPlace::new(site.state_dir, site.force))
-}
-
-fn first_that_works(candidates: Vec<Box<dyn Isolation>>) -> Result<Chosen, RunError> {
-    let mut refused = Vec::new();
+fn first_that_works(candidates: Vec<Box<dyn Isolation>>, mut refused: Vec<Refused>) -> Result<Chosen, RunError> {
     for isolation in candidates {
         match isolation.probe() {
             Ok(()) => return Ok(Chosen { isolation, refused }),
@@ -225,12 +239,8 @@ mod tests {
     }
 
     fn chosen(fakes: [Fake; 4]) -> Result<Chosen, RunError> {
-        first_that_works(
-            fakes
-                .into_iter()
-                .map(|fake| Box::new(fake) as Box<dyn Isolation>)
-                .collect(),
-        )
+        let fakes = fakes.into_iter().map(|fake| Box::new(fake) as Box<dyn Isolation>);
+        first_that_works(fakes.collect(), Vec::new())
     }
 
     fn fakes(refused: [Option<&'static str>; 4]) -> [Fake; 4] {
@@ -272,9 +282,25 @@ mod tests {
     }
 
     #[test]
+    fn an_ordinary_user_hears_what_is_missing() {
+        let unmapped = Arc::new(MappingError::NoHelper("newuidmap"));
+        let site = Site {
+            state_dir: Path::new("/nonexistent"),
+            force: false,
+            unmapped: Some(&unmapped),
+        };
+        let error = choose(IsolationChoice::Namespaces, site).unwrap_err();
+        assert_eq!(error.hint(), Some(unmapped.remedy()));
+        let RunError::Unavailable { source, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(innermost(&source), "become root of a user namespace: newuidmap is not installed");
+    }
+
+    #[test]
     fn a_program_that_cannot_be_started_again() {
         let namespaces: Box<dyn Isolation> = Box::new(Namespaces::with_binary("/nonexistent".into()));
-        let error = first_that_works(vec![namespaces]).unwrap_err();
+        let error = first_that_works(vec![namespaces], Vec::new()).unwrap_err();
         assert!(matches!(error, RunError::Unavailable { source, .. } if matches!(*source, RunError::Start { .. })));
     }
 

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::in_place::InPlaceError;
+use super::ordinary_user::MappingError;
+use super::placed::PlaceError;
 use super::stubs::StubError;
 use crate::cancel::Cancelled;
 use crate::sys::CallError;
@@ -27,6 +30,9 @@ pub enum RunError {
         #[source]
         source: Box<RunError>,
     },
+    /// An ordinary user stayed one.
+    #[error("become root of a user namespace")]
+    Mapping(#[source] Arc<MappingError>),
     /// This version cannot do it.
     #[error("isolation {0:?} is not supported yet")]
     NotImplemented(&'static str),
@@ -51,6 +57,9 @@ pub enum RunError {
     /// The container's own `/` cannot be used, or was not given back.
     #[error(transparent)]
     InPlace(#[from] InPlaceError),
+    /// What the process is to find could not be put into the rootfs, or not be taken out.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// Our own binary could not be started again.
     #[error("start {binary:?}")]
     Start {

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::enter::{builder, errno};
+use super::system::System;
 use super::wire::{self, Report, Request};
 use super::{attach, command, mounts};
 use crate::sys::mount::{change_directory, make_all_private};
@@ -69,9 +70,10 @@ fn isolate(request: &Request) -> Result<File, CallError> {
     }
     make_all_private()?;
     let sources = attach::open_sources(&request.mounts)?;
+    let system = System::take(&mounts::DEVICES)?;
     mounts::enter_root(&request.root)?;
     rustix::process::umask(Mode::empty());
-    mounts::mount_all(request)?;
+    mounts::mount_all(request, &system)?;
     let input = command::open_input()?;
     attach::attach_all(&request.mounts, sources)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));

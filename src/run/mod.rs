@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! run ── spawn ──▶ enter                new PID namespace; waits until its init is dead
+//!  │                 │                     (and before that a user namespace, whose maps the builder writes)
 //!  │                 └── spawn ──▶ init  PID 1: own mounts, IPC, UTS; pivot_root; reaps every orphan
 //!  │ request ─────── socket ──────▶ │      └── spawn ──▶ the command: user, capabilities, environment
 //!  ◀──────────────── report ─────── │                       │
@@ -26,8 +27,14 @@ mod in_place;
 mod init;
 mod mounts;
 mod namespaces;
+mod ordinary_user;
 mod output;
+#[allow(dead_code, reason = "the isolations without mounts come next")]
+mod placed;
+mod remedy;
 mod stubs;
+mod system;
+mod user_namespace;
 mod wire;
 
 use std::ffi::{OsStr, OsString};
@@ -44,6 +51,9 @@ pub use emulation::{EmulationError, probe as probe_platform, runs_natively};
 pub use error::{ExecFailure, RunError};
 pub use in_place::{InPlace, InPlaceError, recover};
 pub use namespaces::Namespaces;
+use namespaces::Privileges;
+pub use ordinary_user::{MappingError, become_root, user_before, without_marker};
+pub use placed::PlaceError;
 pub use stubs::{MountPoint, StubError, Stubs};
 
 use crate::cancel::Cancel;
@@ -236,6 +246,8 @@ impl fmt::Display for Exit {
 const ENTER: &str = "--rbuild-enter";
 /// First hidden argument: watch over a RUN that has no namespaces.
 const SUPERVISE: &str = "--rbuild-supervise";
+/// Second hidden argument of [`ENTER`]: enter a user namespace first.
+const IN_USER_NAMESPACE: &str = "--user";
 /// First hidden argument: be PID 1 of a RUN.
 const INIT: &str = "--rbuild-init";
 
@@ -244,10 +256,15 @@ const INIT: &str = "--rbuild-init";
 /// Must be called first in `main`, before any thread exists and before anything reads the environment.
 /// `None` means that this is an ordinary start.
 pub fn child_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
-    match args.into_iter().nth(1)?.to_str()? {
-        ENTER => Some(enter::main()),
+    let mut args = args.into_iter().skip(1);
+    match args.next()?.to_str()? {
+        ENTER => Some(enter::main(match args.next() {
+            Some(argument) if argument == IN_USER_NAMESPACE => Privileges::OfUserNamespace,
+            _ => Privileges::Own,
+        })),
         INIT => Some(init::main()),
         SUPERVISE => Some(in_place::supervise()),
+        ordinary_user::MAP => Some(ordinary_user::map_main(args.collect())),
         _ => None,
     }
 }

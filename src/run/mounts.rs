@@ -13,9 +13,10 @@ use rustix::mount::MountFlags;
 use super::DeviceNode;
 use super::attach::Mount;
 use super::stubs::MountPoint;
+use super::system::System;
 use super::wire::{Request, Root};
 use crate::sys::mount::{
-    bind_mount, change_directory, enter_own_mount, make_device, make_directory, make_symlink, mount_new,
+    bind_mount, change_directory, enter_own_mount, loosen_mount, make_directory, make_symlink, mount_new,
     pivot_to_working_directory, set_mount_flags,
 };
 use crate::sys::{CallError, Context as _};
@@ -25,14 +26,26 @@ const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
 
-/// Character devices every program may expect: path, major, minor (devices.txt of the kernel).
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
+/// A character device that every program may expect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Device {
+    pub(super) path: &'static str,
+    pub(super) major: u32,
+    pub(super) minor: u32,
+}
+
+const fn device(path: &'static str, major: u32, minor: u32) -> Device {
+    Device { path, major, minor }
+}
+
+/// Their numbers are those of devices.txt of the kernel.
+pub(super) const DEVICES: [Device; 6] = [
+    device("/dev/null", 1, 3),
+    device("/dev/zero", 1, 5),
+    device("/dev/full", 1, 7),
+    device("/dev/random", 1, 8),
+    device("/dev/urandom", 1, 9),
+    device("/dev/tty", 5, 0),
 ];
 
 /// Links in `/dev`: path, target.
@@ -52,7 +65,7 @@ const HIDDEN_DIRECTORIES: [&str; 3] = ["/proc/acpi", "/proc/scsi", "/sys/firmwar
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 const STRICT: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
-const STRICT_READ_ONLY: MountFlags = STRICT.union(MountFlags::RDONLY);
+pub(super) const STRICT_READ_ONLY: MountFlags = STRICT.union(MountFlags::RDONLY);
 
 /// What must exist in the rootfs before `request` is carried out.
 ///
@@ -92,16 +105,16 @@ pub(super) fn enter_root(root: &Root) -> Result<(), CallError> {
     pivot_to_working_directory()?;
     // The rootfs may lie on a filesystem that the machine mounts nosuid, nodev or noexec, as /tmp often is.
     // sudo in a RUN, and the RUN itself, must not depend on that.
-    set_mount_flags("/", MountFlags::empty())
+    loosen_mount("/")
 }
 
 /// Mounts `/proc`, `/sys` and `/dev` with Docker's content and restrictions, and the two files of the
 /// network configuration.
-pub(super) fn mount_all(request: &Request) -> Result<(), CallError> {
-    mount_new("proc", "/proc", STRICT, "")?;
-    let sys = if request.unmasked { STRICT } else { STRICT_READ_ONLY };
-    mount_new("sysfs", "/sys", sys, "")?;
-    fill_dev(request.shm_size)?;
+pub(super) fn mount_all(request: &Request, system: &System) -> Result<(), CallError> {
+    system.attach_proc()?;
+    system.attach_sys(request.unmasked)?;
+    fill_dev(request.shm_size, system)?;
+    system.cover_processes()?;
     request.devices.iter().try_for_each(make_requested)?;
     if let Some((path, content)) = &request.script {
         show_script(Path::new(path), content)?;
@@ -126,11 +139,10 @@ fn enter_empty_root() -> Result<(), CallError> {
         .try_for_each(|name| make_directory(name, 0o755))
 }
 
-fn fill_dev(shm_size: u64) -> Result<(), CallError> {
+fn fill_dev(shm_size: u64, system: &System) -> Result<(), CallError> {
     mount_new("tmpfs", "/dev", MountFlags::NOSUID, "mode=755,size=64m")?;
-    DEVICES
-        .iter()
-        .try_for_each(|(path, major, minor)| make_device(path, *major, *minor))?;
+    let mut devices = DEVICES.iter().enumerate();
+    devices.try_for_each(|(index, device)| system.make_device(index, device))?;
     LINKS.iter().try_for_each(|(path, target)| make_symlink(target, path))?;
     make_directory("/dev/pts", 0o755)?;
     let noexec = MountFlags::NOSUID | MountFlags::NOEXEC;

@@ -1,4 +1,4 @@
-//! Isolation by namespaces, with the privileges of root: the builder's side.
+//! Isolation by namespaces: the builder's side.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -20,16 +20,14 @@ use serde::Serialize;
 use super::init::GRACE;
 use super::wire::{self, Report, Request, Root};
 use super::{
-    Abilities, Company, ENTER, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError, SUPERVISE, Stream,
-    Stubs, mounts, output,
+    Abilities, Company, ENTER, Exit, IN_USER_NAMESPACE, Isolation, Mount, MountSource, MountWay, Process, RunError,
+    SUPERVISE, Stream, Stubs, mounts, output, remedy, user_namespace,
 };
 use crate::cancel::{Cancel, Cancelled};
 use crate::plan::{Network, Security};
 use crate::sys::CallError;
 use crate::sys::credentials::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES};
 
-/// What makes it available.
-const REMEDY: &str = "run rbuild as root on the host or in a VM, or in a container with CAP_SYS_ADMIN that may mount (docker run --privileged)";
 /// What `/dev/shm` holds unless somebody says otherwise; Docker's.
 const SHM_SIZE: u64 = 64 << 20;
 /// How often a waiting builder looks whether it is to stop.
@@ -40,10 +38,20 @@ const CANCEL_INTERVAL: Timespec = Timespec {
 /// How long after the grace period `init` may take to end everything before it is killed itself.
 const INIT_GRACE: Duration = Duration::from_secs(1);
 
-/// Runs every process in mount, PID, IPC and UTS namespaces of its own. Needs `CAP_SYS_ADMIN`.
+/// Runs every process in mount, PID, IPC and UTS namespaces of its own.
 #[derive(Debug, Clone)]
 pub struct Namespaces {
     binary: PathBuf,
+    privileges: Privileges,
+}
+
+/// Where the privileges come from that mounting needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Privileges {
+    /// We have them: `CAP_SYS_ADMIN`.
+    Own,
+    /// A user namespace of the process's own gives them.
+    OfUserNamespace,
 }
 
 impl Default for Namespaces {
@@ -58,12 +66,25 @@ impl Namespaces {
     /// Starts the children from `binary`, whose `main` calls [`child_main`](super::child_main).
     #[must_use]
     pub const fn with_binary(binary: PathBuf) -> Self {
-        Self { binary }
+        Self {
+            binary,
+            privileges: Privileges::Own,
+        }
+    }
+
+    /// The same in a user namespace that has all user and group IDs of this process: needs no `CAP_SYS_ADMIN`, but
+    /// `CAP_SETUID`, `CAP_SETGID` and `CAP_SETFCAP`, and a seccomp profile that allows it.
+    #[must_use]
+    pub fn in_user_namespace(self) -> Self {
+        Self {
+            privileges: Privileges::OfUserNamespace,
+            ..self
+        }
     }
 
     /// Does everything but running a command.
     fn attempt(&self, request: &Request) -> Result<(), RunError> {
-        match converse(&self.binary, FirstChild::Enter, request, &|_, _| (), &Cancel::default())? {
+        match converse(&self.binary, FirstChild::Enter(self.privileges), request, &|_, _| (), &Cancel::default())? {
             Report::Ready => Ok(()),
             report => outcome(report, None).map(drop),
         }
@@ -73,6 +94,13 @@ impl Namespaces {
 impl Isolation for Namespaces {
     fn name(&self) -> &'static str {
         "namespaces"
+    }
+
+    fn description(&self) -> &'static str {
+        match self.privileges {
+            Privileges::Own => self.name(),
+            Privileges::OfUserNamespace => "namespaces (in a user namespace)",
+        }
     }
 
     fn abilities(&self) -> Abilities {
@@ -86,8 +114,11 @@ impl Isolation for Namespaces {
         self.attempt(&probe_request())
     }
 
-    fn remedy(&self, _refused: &RunError) -> String {
-        REMEDY.to_owned()
+    fn remedy(&self, refused: &RunError) -> String {
+        match self.privileges {
+            Privileges::Own => remedy::of_privileged(),
+            Privileges::OfUserNamespace => remedy::of_user_namespace(refused),
+        }
     }
 
     fn can_mount(&self, source: &MountSource) -> bool {
@@ -113,7 +144,7 @@ impl Isolation for Namespaces {
         let root = open_rootfs(process.rootfs)?;
         let request = request(process);
         let stubs = Stubs::create(root.as_fd(), &mounts::mount_points(&request))?;
-        let report = converse(&self.binary, FirstChild::Enter, &request, output, cancel)?;
+        let report = converse(&self.binary, FirstChild::Enter(self.privileges), &request, output, cancel)?;
         stubs.remove()?;
         outcome(report, Some(process))
     }
@@ -204,7 +235,7 @@ fn hosts(hostname: &OsStr, more: &[(String, IpAddr)]) -> Vec<u8> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FirstChild {
     /// It enters namespaces.
-    Enter,
+    Enter(Privileges),
     /// It watches over the command where there are none.
     Supervise,
 }
@@ -232,6 +263,11 @@ pub(super) fn converse(
                 .name(name.to_owned())
                 .spawn_scoped(scope, move || output::split_lines(pipe, |line| output(stream, line)))
                 .map_err(start)?;
+        }
+        if first == FirstChild::Enter(Privileges::OfUserNamespace)
+            && let Some(refused) = children.map_ids()?
+        {
+            return Ok(refused);
         }
         // If they are dead already, their report says why; or nothing does, and they are lost.
         let _ = wire::send(&children.socket, request);
@@ -264,12 +300,32 @@ impl Children {
             .stderr(stderr_writer);
         match first {
             // A process group of its own keeps the terminal's Ctrl-C, meant for the builder, from killing it.
-            FirstChild::Enter => enter.arg(ENTER).process_group(0),
+            FirstChild::Enter(Privileges::Own) => enter.arg(ENTER).process_group(0),
+            FirstChild::Enter(Privileges::OfUserNamespace) => enter.arg(ENTER).arg(IN_USER_NAMESPACE).process_group(0),
             // It begins a session, which the leader of a group cannot.
             FirstChild::Supervise => enter.arg(SUPERVISE),
         };
         let enter = enter.spawn()?;
         Ok((Self { enter, socket }, Pipes { stdout, stderr }))
+    }
+
+    /// Writes the maps of the user namespace that `enter` makes; its report if it cannot make one.
+    fn map_ids(&mut self) -> Result<Option<Report>, RunError> {
+        match wire::receive(&self.socket) {
+            Ok(Report::Unmapped) => {}
+            Ok(refused) => return Ok(Some(refused)),
+            Err(error) => return Err(RunError::Lost(error.to_string())),
+        }
+        // It waits for as long as we do not hang up, and whoever reads its output waits for it.
+        user_namespace::map_all(self.enter.id()).inspect_err(|_| self.hang_up())?;
+        // A write error means that it is gone, which whoever waits for the report will find.
+        let _ = io::Write::write_all(&mut &self.socket, &[wire::MAPPED]);
+        Ok(None)
+    }
+
+    fn hang_up(&self) {
+        // It fails when the other side has done the same.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
 
     fn wait_for_report(&mut self, cancel: &Cancel) -> Result<Report, RunError> {
@@ -315,7 +371,7 @@ impl Children {
 impl Drop for Children {
     fn drop(&mut self) {
         // Without the builder's end of the socket `init` ends everything; after `wait_for_report` it already has.
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        self.hang_up();
         let _ = self.enter.wait();
     }
 }
@@ -331,7 +387,7 @@ pub(super) fn outcome(report: Report, process: Option<&Process<'_>>) -> Result<E
     match report {
         Report::Exited(code) => Ok(Exit::Code(code)),
         Report::Killed(signal) => Ok(Exit::Signal(signal)),
-        Report::Ready => Err(RunError::Lost("no command was started".to_owned())),
+        Report::Ready | Report::Unmapped => Err(RunError::Lost("no command was started".to_owned())),
         Report::Setup { call, errno } => Err(CallError {
             call,
             errno: Errno::from_raw_os_error(errno),

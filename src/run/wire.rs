@@ -65,9 +65,11 @@ pub(super) struct Command {
     pub(super) capabilities: u64,
 }
 
-/// From the children to the builder, exactly one.
+/// From the children to the builder: exactly one, after [`Report::Unmapped`] if that comes.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub(super) enum Report {
+    /// `enter` is in a user namespace of its own and waits for its maps.
+    Unmapped,
     /// Everything is set up and there was no command.
     Ready,
     /// The command exited.
@@ -93,6 +95,9 @@ impl From<CallError> for Report {
 
 /// Asks `init` to end the command. Any byte would do.
 pub(super) const TERMINATE: u8 = b'T';
+
+/// Tells `enter` that its maps are written.
+pub(super) const MAPPED: u8 = b'M';
 
 pub(super) fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
     let mut frame = vec![0; 4];

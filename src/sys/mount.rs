@@ -4,10 +4,11 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
 };
 
 use super::{CallError, Context as _};
@@ -28,6 +29,36 @@ pub(crate) fn bind_mount(source: &str, target: &str) -> Result<(), CallError> {
 pub(crate) fn set_mount_flags(target: &str, flags: MountFlags) -> Result<(), CallError> {
     rustix::mount::mount_remount(target, MountFlags::BIND | flags, c"")
         .call(|| format!("remount {target} with flags {:#x}", flags.bits()))
+}
+
+/// Lets programs be executed at `target`, and setuid and devices count there, as far as that can be allowed: in a user
+/// namespace a mount keeps the restrictions that it had outside.
+pub(crate) fn loosen_mount(target: &str) -> Result<(), CallError> {
+    match set_mount_flags(target, MountFlags::empty()) {
+        Err(error) if error.errno == Errno::PERM => {
+            let restrictions = rustix::fs::statvfs(target).call(|| format!("statvfs of {target}"))?.f_flag;
+            match restrictions.contains(StatVfsMountFlags::NOEXEC) {
+                true => Err(Errno::ACCESS).call(|| format!("execute programs in {target}: its filesystem is mounted noexec")),
+                false => Ok(()),
+            }
+        }
+        loosened => loosened,
+    }
+}
+
+/// The flags that a mount has and that may not be taken away in a user namespace.
+fn restrictions(mount: impl AsFd) -> rustix::io::Result<MountFlags> {
+    let has = rustix::fs::fstatvfs(mount)?.f_flag;
+    let flags = [
+        (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+    ];
+    Ok(flags
+        .into_iter()
+        .filter(|(flag, _)| has.contains(*flag))
+        .fold(MountFlags::empty(), |all, (_, flag)| all | flag))
 }
 
 /// Cuts every mount of this namespace off from the namespace it was copied from.
@@ -60,6 +91,35 @@ pub(crate) fn clone_tree(file: impl AsFd, name: impl FnOnce() -> String) -> Resu
     clone_mount(file).call(|| format!("open_tree of {}", name()))
 }
 
+/// A second mount of the directory `path` and of all that is mounted below it, in no place yet. In a user namespace
+/// nothing less can be had of a directory that has mounts below.
+pub(crate) fn clone_with_mounts(path: &str) -> Result<OwnedFd, CallError> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    rustix::mount::open_tree(CWD, path, flags).call(|| format!("open_tree of {path} and below"))
+}
+
+/// A second mount of the file `path`, in no place yet.
+pub(crate) fn clone_file(path: &str) -> Result<OwnedFd, CallError> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    rustix::mount::open_tree(CWD, path, flags).call(|| format!("open_tree of {path}"))
+}
+
+/// A new instance of filesystem `kind`, in no place yet.
+pub(crate) fn new_mount(kind: &str, attributes: MountAttrFlags) -> Result<OwnedFd, CallError> {
+    let make = || {
+        let filesystem = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_create(&filesystem)?;
+        fsmount(&filesystem, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    make().call(|| format!("mount {kind}"))
+}
+
+/// Puts a mount that is in no place yet upon the path `target`, which has no links.
+pub(crate) fn attach_at(mount: impl AsFd, target: &str) -> Result<(), CallError> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(mount.as_fd(), "", CWD, target, flags).call(|| format!("mount on {target}"))
+}
+
 /// A new tmpfs, in no place yet, which everybody may write to.
 pub(crate) fn new_tmpfs(size: Option<u64>, name: impl Fn() -> String) -> Result<OwnedFd, CallError> {
     let make = || {
@@ -74,6 +134,13 @@ pub(crate) fn new_tmpfs(size: Option<u64>, name: impl Fn() -> String) -> Result<
     make().call(|| format!("make a tmpfs for {}", name()))
 }
 
+/// Where an overlay notes what it hides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OverlayAttributes {
+    Trusted,
+    Users,
+}
+
 /// A new overlay, in no place yet: shows `lower`, and keeps changes in the directories `upper` and `work` of
 /// `scratch`.
 pub(crate) fn new_overlay(
@@ -81,7 +148,7 @@ pub(crate) fn new_overlay(
     scratch: impl AsFd,
     name: impl Fn() -> String,
 ) -> Result<OwnedFd, CallError> {
-    let make = || {
+    let make = |attributes: OverlayAttributes| {
         let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         // By descriptor, since the overlay's own grammar gives colons and commas a meaning.
         let by_descriptor = |file: &dyn AsFd| format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
@@ -89,10 +156,16 @@ pub(crate) fn new_overlay(
         fsconfig_set_string(&overlay, "lowerdir", by_descriptor(&lower))?;
         fsconfig_set_string(&overlay, "upperdir", format!("{scratch}/upper"))?;
         fsconfig_set_string(&overlay, "workdir", format!("{scratch}/work"))?;
+        if attributes == OverlayAttributes::Users {
+            fsconfig_set_flag(&overlay, "userxattr")?;
+        }
         fsconfig_create(&overlay)?;
         fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
     };
-    make().call(|| format!("make an overlay of {}", name()))
+    // The attributes of its own kind belong to the machine's root alone.
+    make(OverlayAttributes::Trusted)
+        .or_else(|_| make(OverlayAttributes::Users))
+        .call(|| format!("make an overlay of {}", name()))
 }
 
 /// Puts a mount that is in no place yet upon `target`.
@@ -123,7 +196,12 @@ impl OwnDescriptors {
     ) -> Result<(), CallError> {
         rustix::process::fchdir(&self.0).call(|| "enter /proc/self/fd".to_owned())?;
         let number = mount.as_fd().as_raw_fd().to_string();
-        rustix::mount::mount_remount(number, MountFlags::BIND | flags, c"")
+        let remount = |flags| rustix::mount::mount_remount(&number, MountFlags::BIND | flags, c"");
+        remount(flags)
+            .or_else(|errno| match errno {
+                Errno::PERM => remount(flags | restrictions(&mount)?),
+                other => Err(other),
+            })
             .call(|| format!("remount {} with flags {:#x}", name(), flags.bits()))
     }
 }
@@ -133,8 +211,16 @@ impl OwnDescriptors {
 pub(crate) fn pivot_to_working_directory() -> Result<(), CallError> {
     // With the same directory twice the old root ends up stacked on the new one, so no directory has
     // to be made in the rootfs to hold it (pivot_root(2), "pivot_root(".", ".")").
-    rustix::process::pivot_root(".", ".").call(|| "pivot_root(\".\", \".\")".to_owned())?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH).call(|| "detach the old root".to_owned())?;
+    match rustix::process::pivot_root(".", ".") {
+        Ok(()) => rustix::mount::unmount(".", UnmountFlags::DETACH).call(|| "detach the old root".to_owned())?,
+        // Seccomp profiles that allow mounts do not all allow this. The old root stays, below the new one, where no path
+        // leads to.
+        Err(Errno::PERM) => {
+            rustix::mount::mount_move(".", "/").call(|| "move the new root upon /".to_owned())?;
+            rustix::process::chroot(".").call(|| "chroot into the new root".to_owned())?;
+        }
+        Err(errno) => return Err(errno).call(|| "pivot_root(\".\", \".\")".to_owned()),
+    }
     change_directory(Path::new("/"))
 }
 

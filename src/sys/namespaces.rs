@@ -8,6 +8,12 @@ use rustix::thread::UnshareFlags;
 
 use super::{CallError, Context as _};
 
+/// Moves this process into a user namespace of its own, in which nobody is anybody until its maps are written. Must
+/// happen before it has threads.
+pub(crate) fn enter_user_namespace() -> Result<(), CallError> {
+    unshare(UnshareFlags::NEWUSER, "CLONE_NEWUSER")
+}
+
 /// Makes the next child of this thread PID 1 of a new PID namespace.
 pub(crate) fn enter_pid_namespace() -> Result<(), CallError> {
     unshare(UnshareFlags::NEWPID, "CLONE_NEWPID")

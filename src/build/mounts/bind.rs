@@ -250,7 +250,7 @@ pub(super) fn copy_into(
 ) -> Result<(), BuildError> {
     let request = CopyRequest {
         source: *source,
-        paths: &[literal(path)],
+        paths: &[copy::literal(path)],
         files: &[],
         destination,
         chown: None,
@@ -263,18 +263,6 @@ pub(super) fn copy_into(
     let warn = |text: &str| session.progress.event(Event::Warning(text));
     copy::copy(&request, to, &mut Fingerprints::default(), &session.cancel, &warn)?;
     Ok(())
-}
-
-/// The path as a source of a copy, in which `*` and others are wildcards.
-fn literal(path: &RootfsPath) -> Vec<u8> {
-    let mut text = b"/".to_vec();
-    for byte in path.as_bytes() {
-        if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
-            text.push(b'\\');
-        }
-        text.push(*byte);
-    }
-    text
 }
 
 /// Whether the context's own files can be shown: nothing is hidden, all belongs to root, and nothing is mounted.
