@@ -294,7 +294,10 @@ mod tests {
         let RunError::Unavailable { source, .. } = error else {
             panic!("{error}");
         };
-        assert_eq!(innermost(&source), "become root of a user namespace: newuidmap is not installed");
+        assert_eq!(
+            innermost(&source),
+            "become root of a user namespace: newuidmap is not installed"
+        );
     }
 
     #[test]

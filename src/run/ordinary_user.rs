@@ -88,12 +88,16 @@ impl MappingError {
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
-            Self::NoNewPrivileges => "set securityContext.allowPrivilegeEscalation: true, or run rbuild as root; in a pod \
+            Self::NoNewPrivileges => {
+                "set securityContext.allowPrivilegeEscalation: true, or run rbuild as root; in a pod \
                                       with runAsUser: 0, which needs no newuidmap"
-                .to_owned(),
-            Self::NoHelper(_) => "install it (package uidmap in Debian and Ubuntu, shadow-utils elsewhere), or run rbuild \
+                    .to_owned()
+            }
+            Self::NoHelper(_) => {
+                "install it (package uidmap in Debian and Ubuntu, shadow-utils elsewhere), or run rbuild \
                                   as root; in a pod with runAsUser: 0, which needs no newuidmap"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::NoRange { user, .. } | Self::TooFew { user, .. } => format!(
                 "give the user a range: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}; or run \
                  rbuild as root"
@@ -139,7 +143,10 @@ type Map = Vec<OsString>;
 
 fn prepare() -> Result<[Map; 2], MappingError> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    if status.lines().any(|line| line.strip_prefix("NoNewPrivs:").is_some_and(|value| value.trim() == "1")) {
+    if status.lines().any(|line| {
+        line.strip_prefix("NoNewPrivs:")
+            .is_some_and(|value| value.trim() == "1")
+    }) {
         return Err(MappingError::NoNewPrivileges);
     }
     let uid = rustix::process::geteuid().as_raw();
@@ -147,7 +154,12 @@ fn prepare() -> Result<[Map; 2], MappingError> {
     let user = name_of(uid, &passwd).unwrap_or_else(|| uid.to_string());
     Ok([
         map_with("newuidmap", "/etc/subuid", uid, (uid, &user))?,
-        map_with("newgidmap", "/etc/subgid", rustix::process::getegid().as_raw(), (uid, &user))?,
+        map_with(
+            "newgidmap",
+            "/etc/subgid",
+            rustix::process::getegid().as_raw(),
+            (uid, &user),
+        )?,
     ])
 }
 
@@ -177,8 +189,13 @@ fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<_> = std::env::split_paths(&path).collect();
     let fallback = FALLBACK.iter().map(PathBuf::from);
-    let candidates = directories.into_iter().chain(fallback).map(|directory| directory.join(name));
-    candidates.filter(|candidate| candidate.is_absolute()).find(|candidate| candidate.is_file())
+    let candidates = directories
+        .into_iter()
+        .chain(fallback)
+        .map(|directory| directory.join(name));
+    candidates
+        .filter(|candidate| candidate.is_absolute())
+        .find(|candidate| candidate.is_file())
 }
 
 fn name_of(uid: u32, passwd: &str) -> Option<String> {
@@ -292,7 +309,11 @@ fn outside_of_root(map: &str) -> u32 {
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     };
     let ranges = map.lines().filter_map(numbers);
-    ranges.filter(|(inside, _)| *inside == 0).map(|(_, outside)| outside).next().unwrap_or_default()
+    ranges
+        .filter(|(inside, _)| *inside == 0)
+        .map(|(_, outside)| outside)
+        .next()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -305,7 +326,10 @@ mod tests {
     fn ranges_belong_to_names_and_numbers() {
         assert_eq!(ranges_of((1000, "ann"), SUBUID), [(200_000, 60_000), (300_000, 5536)]);
         assert_eq!(ranges_of((7, "nobody"), SUBUID), []);
-        assert_eq!(name_of(1000, "root:x:0:0::/root:\nann:x:1000:1000::/:\n").as_deref(), Some("ann"));
+        assert_eq!(
+            name_of(1000, "root:x:0:0::/root:\nann:x:1000:1000::/:\n").as_deref(),
+            Some("ann")
+        );
         assert_eq!(name_of(5, "root:x:0:0::/root:\nbroken\n"), None);
     }
 
@@ -313,7 +337,10 @@ mod tests {
     fn the_user_is_root_and_the_ranges_follow() {
         let expected = [0, 1000, 1, 1, 200_000, 60_000, 60_001, 300_000, 5536];
         assert_eq!(arguments(1000, &[(200_000, 60_000), (300_000, 5536)]), expected);
-        assert_eq!(outside_of_root("         0       1000          1\n 1 200000 65536\n"), 1000);
+        assert_eq!(
+            outside_of_root("         0       1000          1\n 1 200000 65536\n"),
+            1000
+        );
     }
 
     #[test]
@@ -328,13 +355,23 @@ mod tests {
             user: "ann".to_owned(),
             count: 10,
         };
-        assert_eq!(few.to_string(), "/etc/subgid has only 10 IDs for user ann; 65535 are needed");
+        assert_eq!(
+            few.to_string(),
+            "/etc/subgid has only 10 IDs for user ann; 65535 are needed"
+        );
         for error in [missing, few] {
-            assert!(error.remedy().contains("usermod --add-subuids 100000-165535"), "{error}");
+            assert!(
+                error.remedy().contains("usermod --add-subuids 100000-165535"),
+                "{error}"
+            );
             assert!(!error.is_final());
         }
         assert!(MappingError::NoHelper("newuidmap").remedy().contains("package uidmap"));
-        assert!(MappingError::NoNewPrivileges.remedy().contains("allowPrivilegeEscalation"));
+        assert!(
+            MappingError::NoNewPrivileges
+                .remedy()
+                .contains("allowPrivilegeEscalation")
+        );
         assert!(MappingError::Helper(String::new()).is_final());
     }
 

@@ -244,7 +244,12 @@ impl Spot {
     fn take_out(self, aside: &Dir, keep: Option<&Cancel>) -> Result<(), PlaceError> {
         let failed = |operation| move |source| (operation, source);
         let named = |(operation, source)| io_error(operation, &self.path)(source);
-        let mtime = self.parent.metadata().map_err(failed("stat the parent of")).map_err(named)?.mtime;
+        let mtime = self
+            .parent
+            .metadata()
+            .map_err(failed("stat the parent of"))
+            .map_err(named)?
+            .mtime;
         if let Some(lender) = &self.lent {
             lender.give_back((&self.parent, &self.name), keep)?;
         }
@@ -362,7 +367,9 @@ impl Found {
         let tree = Rootfs::open(root).map_err(io_error("open", root))?;
         let path = tree.canonicalize(&RootfsPath::parse_clamped(place.path.as_bytes())?)?;
         let metadata = tree.metadata(&path)?;
-        let kind = metadata.ok_or_else(|| io_error("open", root)(Errno::NOENT.into()))?.kind;
+        let kind = metadata
+            .ok_or_else(|| io_error("open", root)(Errno::NOENT.into()))?
+            .kind;
         Ok(Self { tree, path, kind })
     }
 
@@ -481,7 +488,12 @@ mod tests {
             .map(|entry| {
                 let entry = entry.unwrap();
                 let meta = entry.metadata().unwrap();
-                (entry.into_path(), meta.mode(), (meta.mtime(), meta.mtime_nsec()), meta.ino())
+                (
+                    entry.into_path(),
+                    meta.mode(),
+                    (meta.mtime(), meta.mtime_nsec()),
+                    meta.ino(),
+                )
             })
             .collect();
         entries.sort();
@@ -606,7 +618,10 @@ mod tests {
         placed.take_out(&Cancel::default()).unwrap();
         assert!(fixture.path("run/secrets/own").exists());
         assert!(!fixture.path("run/secrets/a").exists());
-        assert_eq!(fs::metadata(fixture.path("run/secrets")).unwrap().modified().unwrap(), time);
+        assert_eq!(
+            fs::metadata(fixture.path("run/secrets")).unwrap().modified().unwrap(),
+            time
+        );
         assert_eq!(fixture.read("etc/hosts"), "of the image");
     }
 

@@ -8,8 +8,7 @@ use super::RunError;
 use crate::sys::CallError;
 
 const PRIVILEGED: &str = "run rbuild as root on the host or in a VM, or in a container with CAP_SYS_ADMIN that may mount (docker run --privileged)";
-const SECCOMP: &str =
-    "seccomp profile; set securityContext.seccompProfile.type: Unconfined, or docker run --security-opt seccomp=unconfined";
+const SECCOMP: &str = "seccomp profile; set securityContext.seccompProfile.type: Unconfined, or docker run --security-opt seccomp=unconfined";
 const APPARMOR: &str = "AppArmor or SELinux profile; set securityContext.appArmorProfile.type: Unconfined, or docker run --security-opt apparmor=unconfined --security-opt label=disable";
 const CAPABILITIES: &str = "capabilities; CAP_SETUID, CAP_SETGID and CAP_SETFCAP are needed, which a container has unless securityContext.capabilities drops them";
 #[allow(dead_code, reason = "chroot comes next")]
@@ -115,9 +114,24 @@ mod tests {
         };
         for (call, errno, machine, expected) in [
             ("unshare(CLONE_NEWUSER)", Errno::PERM, &filtered, "seccompProfile"),
-            ("unshare(CLONE_NEWUSER)", Errno::PERM, &switched, "unprivileged_userns_clone"),
-            ("unshare(CLONE_NEWUSER)", Errno::NOSPC, &free, "user.max_user_namespaces"),
-            ("write the uid_map of a new user namespace", Errno::PERM, &filtered, "CAP_SETUID"),
+            (
+                "unshare(CLONE_NEWUSER)",
+                Errno::PERM,
+                &switched,
+                "unprivileged_userns_clone",
+            ),
+            (
+                "unshare(CLONE_NEWUSER)",
+                Errno::NOSPC,
+                &free,
+                "user.max_user_namespaces",
+            ),
+            (
+                "write the uid_map of a new user namespace",
+                Errno::PERM,
+                &filtered,
+                "CAP_SETUID",
+            ),
             ("mount tmpfs on /dev (\"\")", Errno::ACCESS, &free, "appArmorProfile"),
             ("mount tmpfs on /dev (\"\")", Errno::PERM, &filtered, "seccompProfile"),
             ("mount tmpfs on /dev (\"\")", Errno::INVAL, &free, "--privileged"),

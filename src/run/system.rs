@@ -44,9 +44,8 @@ enum Tree {
 impl System {
     /// To be called in the new namespaces, before the root is left.
     pub(super) fn take(devices: &[Device]) -> Result<Self, CallError> {
-        let strict = MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV
-            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let strict =
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         Ok(Self {
             proc: Tree::of("proc", "/proc", strict)?,
             sys: Tree::of("sysfs", "/sys", strict)?,

@@ -36,9 +36,12 @@ pub(crate) fn set_mount_flags(target: &str, flags: MountFlags) -> Result<(), Cal
 pub(crate) fn loosen_mount(target: &str) -> Result<(), CallError> {
     match set_mount_flags(target, MountFlags::empty()) {
         Err(error) if error.errno == Errno::PERM => {
-            let restrictions = rustix::fs::statvfs(target).call(|| format!("statvfs of {target}"))?.f_flag;
+            let restrictions = rustix::fs::statvfs(target)
+                .call(|| format!("statvfs of {target}"))?
+                .f_flag;
             match restrictions.contains(StatVfsMountFlags::NOEXEC) {
-                true => Err(Errno::ACCESS).call(|| format!("execute programs in {target}: its filesystem is mounted noexec")),
+                true => Err(Errno::ACCESS)
+                    .call(|| format!("execute programs in {target}: its filesystem is mounted noexec")),
                 false => Ok(()),
             }
         }
