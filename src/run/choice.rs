@@ -6,7 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{InPlace, Isolation, MappingError, Namespaces, RunError};
+use super::{Chroot, InPlace, Isolation, MappingError, Namespaces, RunError};
 
 /// What the user asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -117,7 +117,7 @@ impl Chosen {
 /// # Errors
 /// [`RunError::Unavailable`], with the first thing that was refused and what would help.
 pub fn choose(choice: IsolationChoice, site: Site<'_>) -> Result<Chosen, RunError> {
-    let (candidates, refused) = candidates(choice, site)?;
+    let (candidates, refused) = candidates(choice, site);
     first_that_works(candidates, refused)
 }
 
@@ -125,7 +125,7 @@ pub fn choose(choice: IsolationChoice, site: Site<'_>) -> Result<Chosen, RunErro
 type Candidates = (Vec<Box<dyn Isolation>>, Vec<Refused>);
 
 /// What `choice` allows, the strongest first.
-fn candidates(choice: IsolationChoice, site: Site<'_>) -> Result<Candidates, RunError> {
+fn candidates(choice: IsolationChoice, site: Site<'_>) -> Candidates {
     let (mut candidates, mut refused): Candidates = Default::default();
     if matches!(choice, IsolationChoice::Auto | IsolationChoice::Namespaces) {
         let namespaces = Namespaces::default();
@@ -145,10 +145,10 @@ fn candidates(choice: IsolationChoice, site: Site<'_>) -> Result<Candidates, Run
     if matches!(choice, IsolationChoice::Auto | IsolationChoice::InPlace) {
         candidates.push(Box::new(InPlace::new(site.state_dir, site.force)));
     }
-    if choice == IsolationChoice::Chroot {
-        return Err(RunError::NotImplemented("chroot"));
+    if matches!(choice, IsolationChoice::Auto | IsolationChoice::Chroot) {
+        candidates.push(Box::new(Chroot::new(site.state_dir)));
     }
-    Ok((candidates, refused))
+    (candidates, refused)
 }
 
 fn first_that_works(candidates: Vec<Box<dyn Isolation>>, mut refused: Vec<Refused>) -> Result<Chosen, RunError> {
@@ -170,7 +170,7 @@ fn first_that_works(candidates: Vec<Box<dyn Isolation>>, mut refused: Vec<Refuse
 fn none_works(mut refused: Vec<Refused>) -> RunError {
     let name = refused.first().map(|refused| refused.isolation);
     let Some(index) = refused.iter().rposition(|refused| Some(refused.isolation) == name) else {
-        return RunError::NotImplemented("none");
+        return RunError::NoProgram;
     };
     let first = refused.remove(index);
     let others = refused.iter().map(ToString::to_string).collect();

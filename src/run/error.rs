@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::chroot::ChrootError;
 use super::in_place::InPlaceError;
 use super::ordinary_user::MappingError;
 use super::placed::PlaceError;
@@ -33,9 +34,6 @@ pub enum RunError {
     /// An ordinary user stayed one.
     #[error("become root of a user namespace")]
     Mapping(#[source] Arc<MappingError>),
-    /// This version cannot do it.
-    #[error("isolation {0:?} is not supported yet")]
-    NotImplemented(&'static str),
     /// There is no isolation of that name.
     #[error("unknown isolation {0:?} (auto, namespaces, in-place and chroot are known)")]
     UnknownIsolation(String),
@@ -57,6 +55,9 @@ pub enum RunError {
     /// The container's own `/` cannot be used, or was not given back.
     #[error(transparent)]
     InPlace(#[from] InPlaceError),
+    /// A chroot does not do.
+    #[error(transparent)]
+    Chroot(#[from] ChrootError),
     /// What the process is to find could not be put into the rootfs, or not be taken out.
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -147,6 +148,7 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unavailable { remedy, .. } => return Some(remedy.clone()),
+            Self::Chroot(error) => return error.hint().map(str::to_owned),
             Self::InPlace(error) => return error.hint(),
             Self::Exec {
                 failure: ExecFailure::NotFound,

@@ -19,9 +19,9 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::enter::{builder, errno};
 use super::system::System;
-use super::wire::{self, Report, Request};
+use super::wire::{self, Report, Request, Root};
 use super::{attach, command, mounts};
-use crate::sys::mount::{change_directory, make_all_private};
+use crate::sys::mount::{change_directory, chroot_into, make_all_private};
 use crate::sys::{CallError, Context as _, namespaces, network, signals};
 
 /// How long the command has to end after SIGTERM.
@@ -60,6 +60,9 @@ fn carry_out(builder: &UnixStream) -> Result<Report, Report> {
 
 /// Returns the command's standard input.
 fn isolate(request: &Request) -> Result<File, CallError> {
+    if let Root::Prepared(root) = &request.root {
+        return confine(Path::new(root));
+    }
     namespaces::enter_private_namespaces()?;
     // Out of the terminal's reach: its signals are for the builder, which decides what becomes of them.
     rustix::process::setsid().call(|| "setsid".to_owned())?;
@@ -78,6 +81,14 @@ fn isolate(request: &Request) -> Result<File, CallError> {
     attach::attach_all(&request.mounts, sources)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     Ok(input)
+}
+
+/// All the isolation there is without namespaces. Returns the command's standard input.
+fn confine(root: &Path) -> Result<File, CallError> {
+    rustix::process::setsid().call(|| "setsid".to_owned())?;
+    chroot_into(root)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    command::open_input()
 }
 
 /// Listens to the builder from now on: a byte asks for an end with grace, silence for ever means that the

@@ -19,6 +19,7 @@
 
 mod attach;
 mod choice;
+mod chroot;
 mod command;
 mod emulation;
 mod enter;
@@ -29,7 +30,6 @@ mod mounts;
 mod namespaces;
 mod ordinary_user;
 mod output;
-#[allow(dead_code, reason = "the isolations without mounts come next")]
 mod placed;
 mod remedy;
 mod stubs;
@@ -46,12 +46,12 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::sys::CallError;
 pub use attach::{Mount, MountSource, SourceKind, SourcePlace};
+pub use chroot::{Chroot, ChrootError};
 pub use choice::{Chosen, IsolationChoice, Refused, Site, choose};
 pub use emulation::{EmulationError, probe as probe_platform, runs_natively};
 pub use error::{ExecFailure, RunError};
 pub use in_place::{InPlace, InPlaceError, recover};
 pub use namespaces::Namespaces;
-use namespaces::Privileges;
 pub use ordinary_user::{MappingError, become_root, user_before, without_marker};
 pub use placed::PlaceError;
 pub use stubs::{MountPoint, StubError, Stubs};
@@ -246,8 +246,6 @@ impl fmt::Display for Exit {
 const ENTER: &str = "--rbuild-enter";
 /// First hidden argument: watch over a RUN that has no namespaces.
 const SUPERVISE: &str = "--rbuild-supervise";
-/// Second hidden argument of [`ENTER`]: enter a user namespace first.
-const IN_USER_NAMESPACE: &str = "--user";
 /// First hidden argument: be PID 1 of a RUN.
 const INIT: &str = "--rbuild-init";
 
@@ -258,10 +256,7 @@ const INIT: &str = "--rbuild-init";
 pub fn child_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut args = args.into_iter().skip(1);
     match args.next()?.to_str()? {
-        ENTER => Some(enter::main(match args.next() {
-            Some(argument) if argument == IN_USER_NAMESPACE => Privileges::OfUserNamespace,
-            _ => Privileges::Own,
-        })),
+        ENTER => Some(enter::main(enter::Entry::of_argument(&args.next()?)?)),
         INIT => Some(init::main()),
         SUPERVISE => Some(in_place::supervise()),
         ordinary_user::MAP => Some(ordinary_user::map_main(args.collect())),

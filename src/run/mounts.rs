@@ -23,8 +23,8 @@ use crate::sys::{CallError, Context as _};
 
 /// Where the three kernel filesystems go.
 const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-const HOSTS: &str = "/etc/hosts";
+pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
+pub(super) const HOSTS: &str = "/etc/hosts";
 
 /// A character device that every program may expect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +49,7 @@ pub(super) const DEVICES: [Device; 6] = [
 ];
 
 /// Links in `/dev`: path, target.
-const LINKS: [(&str, &str); 5] = [
+pub(super) const LINKS: [(&str, &str); 5] = [
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
     ("/dev/stdout", "/proc/self/fd/1"),
@@ -100,7 +100,8 @@ fn uncovered(mounts: &[Mount]) -> impl Iterator<Item = &Mount> {
 pub(super) fn enter_root(root: &Root) -> Result<(), CallError> {
     match root {
         Root::Directory(path) => enter_own_mount(Path::new(path))?,
-        Root::Empty => enter_empty_root()?,
+        // What is prepared is not mounted upon.
+        Root::Empty | Root::Prepared(_) => enter_empty_root()?,
     }
     pivot_to_working_directory()?;
     // The rootfs may lie on a filesystem that the machine mounts nosuid, nodev or noexec, as /tmp often is.

@@ -17,10 +17,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use super::enter::{Entry, Privileges};
 use super::init::GRACE;
 use super::wire::{self, Report, Request, Root};
 use super::{
-    Abilities, Company, ENTER, Exit, IN_USER_NAMESPACE, Isolation, Mount, MountSource, MountWay, Process, RunError,
+    Abilities, Company, ENTER, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError,
     SUPERVISE, Stream, Stubs, mounts, output, remedy, user_namespace,
 };
 use crate::cancel::{Cancel, Cancelled};
@@ -43,15 +44,6 @@ const INIT_GRACE: Duration = Duration::from_secs(1);
 pub struct Namespaces {
     binary: PathBuf,
     privileges: Privileges,
-}
-
-/// Where the privileges come from that mounting needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Privileges {
-    /// We have them: `CAP_SYS_ADMIN`.
-    Own,
-    /// A user namespace of the process's own gives them.
-    OfUserNamespace,
 }
 
 impl Default for Namespaces {
@@ -84,7 +76,7 @@ impl Namespaces {
 
     /// Does everything but running a command.
     fn attempt(&self, request: &Request) -> Result<(), RunError> {
-        match converse(&self.binary, FirstChild::Enter(self.privileges), request, &|_, _| (), &Cancel::default())? {
+        match converse(&self.binary, FirstChild::Enter(Entry::Namespaces(self.privileges)), request, &|_, _| (), &Cancel::default())? {
             Report::Ready => Ok(()),
             report => outcome(report, None).map(drop),
         }
@@ -111,7 +103,7 @@ impl Isolation for Namespaces {
     }
 
     fn probe(&self) -> Result<(), RunError> {
-        self.attempt(&probe_request())
+        self.attempt(&probe_request(Root::Empty))
     }
 
     fn remedy(&self, refused: &RunError) -> String {
@@ -122,7 +114,7 @@ impl Isolation for Namespaces {
     }
 
     fn can_mount(&self, source: &MountSource) -> bool {
-        let mut request = probe_request();
+        let mut request = probe_request(Root::Empty);
         request.mounts.push(Mount {
             target: "/sys".into(),
             read_only: false,
@@ -142,9 +134,9 @@ impl Isolation for Namespaces {
             return Err(RunError::NoProgram);
         }
         let root = open_rootfs(process.rootfs)?;
-        let request = request(process);
+        let request = request(process, Root::Directory(process.rootfs.into()));
         let stubs = Stubs::create(root.as_fd(), &mounts::mount_points(&request))?;
-        let report = converse(&self.binary, FirstChild::Enter(self.privileges), &request, output, cancel)?;
+        let report = converse(&self.binary, FirstChild::Enter(Entry::Namespaces(self.privileges)), &request, output, cancel)?;
         stubs.remove()?;
         outcome(report, Some(process))
     }
@@ -158,10 +150,10 @@ fn open_rootfs(path: &Path) -> Result<OwnedFd, RunError> {
     })
 }
 
-/// Everything that a RUN needs, in an empty root and without a command.
-fn probe_request() -> Request {
+/// Everything that a RUN needs, without a command.
+pub(super) fn probe_request(root: Root) -> Request {
     Request {
-        root: Root::Empty,
+        root,
         hostname: super::HOSTNAME.into(),
         resolv_conf: None,
         hosts: None,
@@ -175,10 +167,10 @@ fn probe_request() -> Request {
     }
 }
 
-fn request(process: &Process<'_>) -> Request {
+pub(super) fn request(process: &Process<'_>, root: Root) -> Request {
     let sandbox = process.sandbox;
     Request {
-        root: Root::Directory(process.rootfs.into()),
+        root,
         hostname: process.hostname.to_owned(),
         // The network is the machine's, so its resolver is too. A machine without one has no say.
         resolv_conf: std::fs::read("/etc/resolv.conf").ok(),
@@ -235,7 +227,7 @@ fn hosts(hostname: &OsStr, more: &[(String, IpAddr)]) -> Vec<u8> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FirstChild {
     /// It enters namespaces.
-    Enter(Privileges),
+    Enter(Entry),
     /// It watches over the command where there are none.
     Supervise,
 }
@@ -264,7 +256,7 @@ pub(super) fn converse(
                 .spawn_scoped(scope, move || output::split_lines(pipe, |line| output(stream, line)))
                 .map_err(start)?;
         }
-        if first == FirstChild::Enter(Privileges::OfUserNamespace)
+        if first == FirstChild::Enter(Entry::Namespaces(Privileges::OfUserNamespace))
             && let Some(refused) = children.map_ids()?
         {
             return Ok(refused);
@@ -300,8 +292,7 @@ impl Children {
             .stderr(stderr_writer);
         match first {
             // A process group of its own keeps the terminal's Ctrl-C, meant for the builder, from killing it.
-            FirstChild::Enter(Privileges::Own) => enter.arg(ENTER).process_group(0),
-            FirstChild::Enter(Privileges::OfUserNamespace) => enter.arg(ENTER).arg(IN_USER_NAMESPACE).process_group(0),
+            FirstChild::Enter(entry) => enter.arg(ENTER).arg(entry.argument()).process_group(0),
             // It begins a session, which the leader of a group cannot.
             FirstChild::Supervise => enter.arg(SUPERVISE),
         };

@@ -11,7 +11,6 @@ const PRIVILEGED: &str = "run rbuild as root on the host or in a VM, or in a con
 const SECCOMP: &str = "seccomp profile; set securityContext.seccompProfile.type: Unconfined, or docker run --security-opt seccomp=unconfined";
 const APPARMOR: &str = "AppArmor or SELinux profile; set securityContext.appArmorProfile.type: Unconfined, or docker run --security-opt apparmor=unconfined --security-opt label=disable";
 const CAPABILITIES: &str = "capabilities; CAP_SETUID, CAP_SETGID and CAP_SETFCAP are needed, which a container has unless securityContext.capabilities drops them";
-#[allow(dead_code, reason = "chroot comes next")]
 const CHROOT: &str = "run rbuild as root with CAP_SYS_CHROOT and CAP_MKNOD; docker and Kubernetes give both unless securityContext.capabilities drops them, podman wants --cap-add=MKNOD";
 const LIMIT: &str = "the machine's limit of user namespaces; raise the sysctl user.max_user_namespaces";
 
@@ -35,7 +34,6 @@ pub(super) fn of_privileged() -> String {
 }
 
 /// For a root without mounts.
-#[allow(dead_code, reason = "chroot comes next")]
 pub(super) fn of_chroot() -> String {
     CHROOT.to_owned()
 }

@@ -46,6 +46,9 @@ pub(super) struct Request {
 pub(super) enum Root {
     /// This directory of the host.
     Directory(OsString),
+    /// This directory of the host, in which everything that the process is to find has been placed: no namespace is
+    /// entered and nothing is mounted.
+    Prepared(OsString),
     /// An empty filesystem in memory, to try the isolation on.
     Empty,
 }

@@ -11,6 +11,9 @@ pub(crate) const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
 /// The capability to give up capabilities for good, as a bit set.
 pub(crate) const SETPCAP: u64 = 1 << 8;
 
+/// The capability to change one's root, as a bit set.
+pub(crate) const SYS_CHROOT: u64 = 1 << 18;
+
 /// Every capability there is, as a bit set.
 pub(crate) const ALL_CAPABILITIES: u64 = u64::MAX;
 

@@ -227,6 +227,12 @@ pub(crate) fn pivot_to_working_directory() -> Result<(), CallError> {
     change_directory(Path::new("/"))
 }
 
+/// Makes the directory `path` the root of this process, with all that is mounted in it.
+pub(crate) fn chroot_into(path: &Path) -> Result<(), CallError> {
+    change_directory(path)?;
+    rustix::process::chroot(".").call(|| format!("chroot into {path:?}"))
+}
+
 /// Makes `path` the working directory of this process.
 pub(crate) fn change_directory(path: &Path) -> Result<(), CallError> {
     rustix::process::chdir(path).call(|| format!("enter directory {path:?}"))
