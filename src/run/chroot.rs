@@ -104,7 +104,13 @@ impl Chroot {
         let opened = OpenOptions::new().write(true).open(&null);
         opened.map_err(|source| ChrootError::NoDevices { path: null, source })?;
         let request = probe_request(Root::Prepared(rootfs.host_path().into()));
-        let report = converse(&self.binary, FirstChild::Enter(Entry::Nothing), &request, &|_, _| (), &cancel)?;
+        let report = converse(
+            &self.binary,
+            FirstChild::Enter(Entry::Nothing),
+            &request,
+            &|_, _| (),
+            &cancel,
+        )?;
         placed.take_out(&cancel)?;
         match report {
             Report::Ready => Ok(()),
@@ -182,7 +188,13 @@ impl Isolation for Chroot {
         items.extend(mounts.collect::<Result<Vec<_>, PlaceError>>()?);
         let placed = Placed::place(&rootfs, &items, cancel)?;
         // What was placed is taken out and a cache kept, however the process ends.
-        let report = converse(&self.binary, FirstChild::Enter(Entry::Nothing), &request, output, cancel);
+        let report = converse(
+            &self.binary,
+            FirstChild::Enter(Entry::Nothing),
+            &request,
+            output,
+            cancel,
+        );
         placed.take_out(&Cancel::default())?;
         outcome(report?, Some(process))
     }

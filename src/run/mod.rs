@@ -46,8 +46,8 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::sys::CallError;
 pub use attach::{Mount, MountSource, SourceKind, SourcePlace};
-pub use chroot::{Chroot, ChrootError};
 pub use choice::{Chosen, IsolationChoice, Refused, Site, choose};
+pub use chroot::{Chroot, ChrootError};
 pub use emulation::{EmulationError, probe as probe_platform, runs_natively};
 pub use error::{ExecFailure, RunError};
 pub use in_place::{InPlace, InPlaceError, recover};

@@ -21,8 +21,8 @@ use super::enter::{Entry, Privileges};
 use super::init::GRACE;
 use super::wire::{self, Report, Request, Root};
 use super::{
-    Abilities, Company, ENTER, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError,
-    SUPERVISE, Stream, Stubs, mounts, output, remedy, user_namespace,
+    Abilities, Company, ENTER, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError, SUPERVISE, Stream,
+    Stubs, mounts, output, remedy, user_namespace,
 };
 use crate::cancel::{Cancel, Cancelled};
 use crate::plan::{Network, Security};
@@ -76,7 +76,13 @@ impl Namespaces {
 
     /// Does everything but running a command.
     fn attempt(&self, request: &Request) -> Result<(), RunError> {
-        match converse(&self.binary, FirstChild::Enter(Entry::Namespaces(self.privileges)), request, &|_, _| (), &Cancel::default())? {
+        match converse(
+            &self.binary,
+            FirstChild::Enter(Entry::Namespaces(self.privileges)),
+            request,
+            &|_, _| (),
+            &Cancel::default(),
+        )? {
             Report::Ready => Ok(()),
             report => outcome(report, None).map(drop),
         }
@@ -136,7 +142,13 @@ impl Isolation for Namespaces {
         let root = open_rootfs(process.rootfs)?;
         let request = request(process, Root::Directory(process.rootfs.into()));
         let stubs = Stubs::create(root.as_fd(), &mounts::mount_points(&request))?;
-        let report = converse(&self.binary, FirstChild::Enter(Entry::Namespaces(self.privileges)), &request, output, cancel)?;
+        let report = converse(
+            &self.binary,
+            FirstChild::Enter(Entry::Namespaces(self.privileges)),
+            &request,
+            output,
+            cancel,
+        )?;
         stubs.remove()?;
         outcome(report, Some(process))
     }
