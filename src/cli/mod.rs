@@ -193,13 +193,6 @@ fn perform<R, T, E: Diagnostic>(
         Ok(request) => request,
         Err(problems) => return report_problems(settings, &problems),
     };
-    if wants_mapping(&request, &environment) {
-        let unmapped = crate::run::become_root();
-        if unmapped.is_final() {
-            return fail(settings, &ProcessError::Mapping(unmapped));
-        }
-        request.unmapped = Some(Arc::new(unmapped));
-    }
     let cancel = Cancel::default();
     if let Err(source) = signals::watch(cancel.clone()) {
         return fail(settings, &ProcessError::Signals(source));
