@@ -162,20 +162,16 @@ fn build_from(cli: &Cli) -> Exit {
         let request = options::convert(cli, environment)?;
         Ok(BuildRequest { unmapped, ..request })
     };
-    perform(
-        &cli.logging,
-        convert,
-        |request, progress, cancel| {
-            give_notices(cli, &**progress);
-            if let Some(unmapped) = &request.unmapped {
-                progress.event(Event::Warning(&format!(
-                    "an ordinary user cannot give files to others: {unmapped} ({})",
-                    unmapped.remedy()
-                )));
-            }
-            build::run(request, progress, cancel)
-        },
-    )
+    perform(&cli.logging, convert, |request, progress, cancel| {
+        give_notices(cli, &**progress);
+        if let Some(unmapped) = &request.unmapped {
+            progress.event(Event::Warning(&format!(
+                "an ordinary user cannot give files to others: {unmapped} ({})",
+                unmapped.remedy()
+            )));
+        }
+        build::run(request, progress, cancel)
+    })
 }
 
 /// Makes a request and carries it out, shown by a display and ended by signals.
@@ -230,7 +226,10 @@ fn recover(cli: &Cli, environment: &Environment, settings: Settings) -> Result<(
 /// An ordinary user builds as root of a user namespace, unless he asks for what needs none. Does not return when that
 /// works: this program starts again.
 fn become_root_if_wanted(cli: &Cli, environment: &Environment) -> Option<MappingError> {
-    let choice = cli.execution.isolation.map_or_else(IsolationChoice::default, Into::into);
+    let choice = cli
+        .execution
+        .isolation
+        .map_or_else(IsolationChoice::default, Into::into);
     let by_choice = matches!(choice, IsolationChoice::Auto | IsolationChoice::Namespaces);
     let is_wanted = by_choice && !environment.is_root && !environment.is_mapped;
     is_wanted.then(crate::run::become_root)
