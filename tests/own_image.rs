@@ -126,7 +126,7 @@ fn root_rbuild_builds_its_own_images_and_they_build_themselves() {
         "set -e; /kaniko/executor {base} {binary} --target executor --destination {executor}; \
          /kaniko/executor --build-context common=docker-image://{executor} --target warmer --destination {warmer}"
     );
-    let flags = ["--privileged", &mount, "--entrypoint="];
+    let flags = [mount.as_str(), "--entrypoint="];
     let debug = site.registry.reference("rbuild:debug");
     let _built = runtime::run_image_with(&site.sandbox, &debug, &flags, &["/busybox/sh", "-c", &script]).success();
 

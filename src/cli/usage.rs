@@ -34,7 +34,10 @@ impl From<clap::Error> for Refusal {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Text(error.render().to_string()),
             ErrorKind::InvalidSubcommand => Self::Usage(positional(&error)),
             _ => {
-                let usage = rendered(&error.render().to_string());
+                let mut usage = rendered(&error.render().to_string());
+                if let Some(flag) = unknown_flag(&error) {
+                    usage.message = format!("unknown flag: {flag}");
+                }
                 Self::Usage(match hint_for_docker_users(&error) {
                     Some(hint) => UsageError {
                         hints: vec![hint.to_owned()],
@@ -61,6 +64,17 @@ fn positional(error: &clap::Error) -> UsageError {
         message: format!("unexpected argument '{word}' found"),
         hints: vec![hint],
     }
+}
+
+/// The kaniko executor calls only that an unknown flag which looks like one.
+fn unknown_flag(error: &clap::Error) -> Option<&str> {
+    match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) => {
+            Some(flag).filter(|flag| flag.starts_with('-'))
+        }
+        _ => None,
+    }
+    .map(String::as_str)
 }
 
 /// What takes the place of a flag of `docker build` here.
@@ -125,23 +139,11 @@ mod tests {
     #[test]
     fn flags_of_docker_are_answered_with_those_of_here() {
         for (line, message, hint) in [
-            (
-                &["-t", "app:1", "."][..],
-                "unexpected argument '-t' found",
-                "--destination",
-            ),
-            (&["--tag=app:1"], "unexpected argument '--tag' found", "--destination"),
-            (
-                &["--output=type=local"],
-                "unexpected argument '--output' found",
-                "--oci-layout-path",
-            ),
-            (&["--file", "Dockerfile"], "unexpected argument '--file' found", "-f"),
-            (
-                &["--no-cache"],
-                "unexpected argument '--no-cache' found",
-                "leave it out",
-            ),
+            (&["-t", "app:1", "."][..], "unknown flag: -t", "--destination"),
+            (&["--tag=app:1"], "unknown flag: --tag", "--destination"),
+            (&["--output=type=local"], "unknown flag: --output", "--oci-layout-path"),
+            (&["--file", "Dockerfile"], "unknown flag: --file", "-f"),
+            (&["--no-cache"], "unknown flag: --no-cache", "leave it out"),
         ] {
             let error = usage(line);
             assert_eq!(error.message, message, "{line:?}");
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn messages_name_the_flag_and_the_value() {
         for (line, message, hints) in [
-            (&["--cachee"][..], "unexpected argument '--cachee' found", 1),
+            (&["--cachee"][..], "unknown flag: --cachee", 1),
             (&["."], "unexpected argument '.' found", 1),
             (
                 &["--dockerfile"],
