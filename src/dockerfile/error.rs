@@ -321,13 +321,26 @@ pub enum Hint {
     DidYouMean(String),
     /// A sentence.
     Try(&'static str),
+    /// Every word that is known, and what they are.
+    OneOf(&'static str, Vec<String>),
 }
+
+/// How many words a hint lists.
+const LISTED: usize = 10;
 
 impl std::fmt::Display for Hint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::DidYouMean(word) => write!(f, "did you mean {word}?"),
             Self::Try(advice) => f.write_str(advice),
+            Self::OneOf(what, words) => {
+                let listed = &words[..words.len().min(LISTED)];
+                write!(f, "the {what} are {}", listed.join(", "))?;
+                match words.len() - listed.len() {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
         }
     }
 }

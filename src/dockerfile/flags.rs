@@ -141,7 +141,7 @@ impl Flags {
                 let hint = closest(&flag.name, self.known.iter().copied());
                 let hint = hint.map(|hint| match hint {
                     Hint::DidYouMean(name) => Hint::DidYouMean(format!("--{name}")),
-                    advice @ Hint::Try(_) => advice,
+                    advice @ (Hint::Try(_) | Hint::OneOf(..)) => advice,
                 });
                 Err((ParseProblem::UnknownFlag { flag: flag.name }, hint))
             }

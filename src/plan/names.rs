@@ -113,8 +113,8 @@ impl StageNames {
         let by_number = || target.parse().ok().filter(|number| *number < self.0.len()).map(StageId);
         self.last(target).or_else(by_number).ok_or_else(|| {
             let target = target.to_owned();
-            let hint = self.closest_stage(&target);
-            PlanError::of_options(PlanProblem::UnknownTarget { target }).with_hint(hint)
+            let hint = closest(&target, self.all()).unwrap_or_else(|| self.list());
+            PlanError::of_options(PlanProblem::UnknownTarget { target }).with_hint(Some(hint))
         })
     }
 
@@ -152,8 +152,10 @@ impl StageNames {
         }
     }
 
-    fn closest_stage(&self, name: &str) -> Option<Hint> {
-        closest(name, self.all())
+    /// What `--target` takes.
+    fn list(&self) -> Hint {
+        let stages = (0..self.0.len()).map(|number| self.display(StageId(number)));
+        Hint::OneOf("stages", stages.collect())
     }
 
     fn all(&self) -> impl Iterator<Item = &str> {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 
-use super::stubs::{MountPoint, Stubs};
+use super::stubs::{Kind, MountPoint, StubError, Stubs};
 use crate::secret::SecretValue;
 use crate::sys::mount::{OwnDescriptors, attach_mount, clone_tree, new_overlay, new_tmpfs};
 use crate::sys::{CallError, Context as _};
@@ -201,18 +201,22 @@ impl Tools {
 }
 
 fn make_point(root: BorrowedFd<'_>, mount: &Mount) -> Result<(), CallError> {
-    Stubs::make_in_mounts(root, mount.point())
-        .map_err(|error| super::enter::errno(error.source))
-        .map_err(|errno| {
-            let target = mount.target.display();
-            let call = match errno {
-                Errno::XDEV => format!(
-                    "make mount point {target}: a symbolic link in another mount leads it into the image's own files"
+    Stubs::make_in_mounts(root, mount.point()).map_err(|error| {
+        let target = mount.target.display();
+        let make = format!("make mount point {target}");
+        let (call, errno) = match error {
+            StubError::Kind { found: Kind::File, .. } => (error.to_string(), Errno::NOTDIR),
+            StubError::Kind { .. } => (error.to_string(), Errno::ISDIR),
+            StubError::Call { source, .. } => match super::enter::errno(source) {
+                Errno::XDEV => (
+                    format!("{make}: a symbolic link in another mount leads it into the image's own files"),
+                    Errno::XDEV,
                 ),
-                _ => format!("make mount point {target}"),
-            };
-            CallError { call, errno }
-        })
+                errno => (make, errno),
+            },
+        };
+        CallError { call, errno }
+    })
 }
 
 fn flags(mount: &Mount) -> MountFlags {

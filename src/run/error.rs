@@ -11,7 +11,7 @@ use super::chroot::ChrootError;
 use super::in_place::InPlaceError;
 use super::ordinary_user::MappingError;
 use super::placed::PlaceError;
-use super::stubs::StubError;
+use super::stubs::{Kind, StubError};
 use crate::cancel::Cancelled;
 use crate::sys::CallError;
 
@@ -174,6 +174,17 @@ impl RunError {
                 ..
             } => "the program is for another architecture, or a script without a #! line",
             Self::WorkingDirectory { .. } => "create it with WORKDIR",
+            Self::Stubs(StubError::Kind {
+                wanted: Kind::Directory,
+                ..
+            }) => "let source= name one file of the directory, or target= a directory or a path that does not exist",
+            Self::Stubs(StubError::Kind {
+                wanted: Kind::File,
+                path,
+                ..
+            }) => {
+                return Some(format!("let target= name the file: {}", path.join("NAME").display()));
+            }
             _ => return None,
         };
         Some(hint.to_owned())

@@ -54,7 +54,7 @@ pub use in_place::{InPlace, InPlaceError, recover};
 pub use namespaces::Namespaces;
 pub use ordinary_user::{MappingError, become_root, user_before, without_marker};
 pub use placed::PlaceError;
-pub use stubs::{MountPoint, StubError, Stubs};
+pub use stubs::{Kind, MountPoint, StubError, Stubs};
 
 use crate::cancel::Cancel;
 use crate::plan::Sandbox;

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
@@ -23,17 +24,41 @@ pub enum MountPoint<'a> {
     File(&'a Path),
 }
 
-/// A mount point could not be made or removed.
+/// A mount point could not be had, or not be removed.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation} mount point {path:?} in the rootfs")]
-pub struct StubError {
-    /// What was being done.
-    pub operation: &'static str,
-    /// To which path, inside the rootfs.
-    pub path: PathBuf,
-    /// Why it did not work.
-    #[source]
-    pub source: io::Error,
+pub enum StubError {
+    /// The kernel refused something.
+    #[error("{operation} mount point {path:?} in the rootfs")]
+    Call {
+        /// What was being done.
+        operation: &'static str,
+        /// To which path, inside the rootfs.
+        path: PathBuf,
+        /// Why it did not work.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory cannot cover a file, nor a file a directory.
+    #[error("a {wanted} is to be mounted on {path:?}, which is a {found}")]
+    Kind {
+        /// Inside the rootfs.
+        path: PathBuf,
+        /// What is to be mounted.
+        wanted: Kind,
+        /// What is there.
+        found: Kind,
+    },
+}
+
+impl StubError {
+    fn call(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> Self {
+        let path = path.to_owned();
+        move |errno| Self::Call {
+            operation,
+            path,
+            source: errno.into(),
+        }
+    }
 }
 
 /// The mount points made in one rootfs. Dropping it removes them as far as possible.
@@ -62,10 +87,22 @@ struct Stub {
     path: PathBuf,
 }
 
+/// What a mount point is, and what is mounted on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub enum Kind {
+    /// A directory.
     Directory,
+    /// Anything else.
     File,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Directory => "directory",
+            Self::File => "file",
+        })
+    }
 }
 
 /// As many links as the kernel follows in one path.
@@ -73,7 +110,7 @@ const MAX_LINKS: usize = 40;
 
 impl Stubs {
     /// Makes those of `points` that the rootfs at `root` does not have, with the directories above them.
-    /// What exists is left alone, whatever it is. A link that leads nowhere gets the target it names.
+    /// What exists is left alone. A link that leads nowhere gets the target it names.
     ///
     /// # Errors
     /// [`StubError`]; nothing made so far remains.
@@ -99,11 +136,7 @@ impl Stubs {
                 MountPoint::Directory(path) => (path, Kind::Directory),
                 MountPoint::File(path) => (path, Kind::File),
             };
-            stubs.ensure(root, path, kind).map_err(|errno| StubError {
-                operation: "make",
-                path: path.to_owned(),
-                source: errno.into(),
-            })?;
+            stubs.ensure(root, path, kind)?;
         }
         Ok(stubs)
     }
@@ -117,11 +150,17 @@ impl Stubs {
         self.remove_all()
     }
 
-    fn ensure(&mut self, root: BorrowedFd<'_>, path: &Path, kind: Kind) -> rustix::io::Result<()> {
-        match resolve_in_root(root, path, OFlags::PATH) {
-            Err(Errno::NOENT) => self.make_missing(root, path, kind),
-            found => found.map(drop),
+    fn ensure(&mut self, root: BorrowedFd<'_>, path: &Path, wanted: Kind) -> Result<(), StubError> {
+        let refused = StubError::call("make", path);
+        let found = match resolve_in_root(root, path, OFlags::PATH) {
+            Err(Errno::NOENT) => return self.make_missing(root, path, wanted).map_err(refused),
+            found => found.and_then(|found| Kind::of(&found)).map_err(refused)?,
+        };
+        if found != wanted {
+            let path = path.to_owned();
+            return Err(StubError::Kind { path, wanted, found });
         }
+        Ok(())
     }
 
     /// Walks `path` as the kernel would, and makes what is missing on the way.
@@ -176,14 +215,21 @@ impl Stubs {
     fn remove_all(&mut self) -> Result<(), StubError> {
         let mut first = Ok(());
         while let Some(stub) = self.made.pop() {
-            let removed = stub.remove().map_err(|errno| StubError {
-                operation: "remove",
-                path: Path::new("/").join(&stub.path),
-                source: errno.into(),
-            });
+            let path = Path::new("/").join(&stub.path);
+            let removed = stub.remove().map_err(StubError::call("remove", &path));
             first = first.and(removed);
         }
         first
+    }
+}
+
+impl Kind {
+    fn of(file: &OwnedFd) -> rustix::io::Result<Self> {
+        let mode = rustix::fs::fstat(file)?.st_mode;
+        Ok(match FileType::from_raw_mode(mode) {
+            FileType::Directory => Self::Directory,
+            _ => Self::File,
+        })
     }
 }
 
@@ -429,6 +475,28 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_not_mounted_on_a_file_nor_a_file_on_a_directory() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("directory")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        symlink("file", root.path().join("link")).unwrap();
+        for (point, expected) in [
+            (
+                MountPoint::Directory(Path::new("/link")),
+                r#"a directory is to be mounted on "/link", which is a file"#,
+            ),
+            (
+                MountPoint::File(Path::new("/directory")),
+                r#"a file is to be mounted on "/directory", which is a directory"#,
+            ),
+        ] {
+            let refused = create(root.path(), &[MountPoint::Directory(Path::new("/made")), point]).unwrap_err();
+            assert_eq!(refused.to_string(), expected);
+            assert!(!root.path().join("made").exists());
+        }
+    }
+
+    #[test]
     fn what_cannot_be_made_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
         symlink("b", root.path().join("a")).unwrap();
@@ -438,7 +506,10 @@ mod tests {
             let points = [points()[0], MountPoint::File(Path::new(path))];
             let error = create(root.path(), &points).unwrap_err();
             assert_eq!(error.to_string(), format!("make mount point {path:?} in the rootfs"));
-            assert_eq!(error.source.raw_os_error(), Some(errno.raw_os_error()));
+            let StubError::Call { source, .. } = error else {
+                panic!("{error}");
+            };
+            assert_eq!(source.raw_os_error(), Some(errno.raw_os_error()));
             assert_eq!(names(root.path()), ["a", "b", "file"]);
         }
     }
