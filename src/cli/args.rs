@@ -13,6 +13,9 @@ use clap_complete::Shell;
 use super::commands::{LoginArgs, LogoutArgs, PushArgs, WarmArgs};
 use super::value::{Call, CallFormat, Count, GoDuration, HostPair, Int, KeyValue, KeyValues, Switch};
 
+/// The name that messages give the program.
+pub(super) const PROGRAM: &str = "rbuild";
+
 /// Builds a container image from a Dockerfile, without a daemon, and pushes it.
 #[derive(Parser, Debug)]
 #[command(
@@ -579,6 +582,15 @@ pub(super) fn parse(line: impl IntoIterator<Item = impl Into<OsString> + Clone>)
     Cli::from_arg_matches(&command().try_get_matches_from(line)?)
 }
 
+/// The program as messages name it, and the command that `line` is for, right or wrong.
+pub(super) fn command_of(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> String {
+    let parsed = command().ignore_errors(true).try_get_matches_from(line).ok();
+    match parsed.as_ref().and_then(clap::ArgMatches::subcommand_name) {
+        Some(name) => format!("{PROGRAM} {name}"),
+        None => PROGRAM.to_owned(),
+    }
+}
+
 /// The parser, with the rules that hold for every flag of a kind.
 fn command() -> clap::Command {
     let command = Cli::command().mut_args(with_grammar);
@@ -619,5 +631,24 @@ fn with_grammar(arg: clap::Arg) -> clap::Arg {
         arg.allow_hyphen_values(true)
     } else {
         arg
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_line_has_a_command_too() {
+        for (line, command) in [
+            (&["rbuild", "--cachee"][..], "rbuild"),
+            (&["rbuild", "."], "rbuild"),
+            (&["rbuild", "-c", "check"], "rbuild"),
+            (&["rbuild", "check", "--destination=x"], "rbuild check"),
+            (&["rbuild", "--cache", "targets", "--target"], "rbuild targets"),
+            (&["executor", "outline", "--format=x"], "rbuild outline"),
+        ] {
+            assert_eq!(command_of(line), command, "{line:?}");
+        }
     }
 }

@@ -67,9 +67,9 @@ pub fn main() -> ExitCode {
 
 fn run(line: impl Iterator<Item = OsString>) -> Exit {
     let (name, line) = name::of(line);
-    match args::parse(line).map_err(Refusal::from) {
+    match args::parse(&line).map_err(Refusal::from) {
         Err(Refusal::Text(text)) => print(&text),
-        Err(Refusal::Usage(error)) => report_usage(&error),
+        Err(Refusal::Usage(error)) => report_usage(&error, &args::command_of(&line)),
         Ok(cli) => match &cli.command {
             Some(Command::Version) => print(name.version()),
             Some(Command::Completion { shell }) => print(&args::completion(*shell)),
@@ -81,7 +81,7 @@ fn run(line: impl Iterator<Item = OsString>) -> Exit {
             Some(Command::Outline(inspection)) => inspect_alone(Method::Outline, inspection),
             Some(Command::Targets(inspection)) => inspect_alone(Method::Targets, inspection),
             None => match options::call(&cli.checks) {
-                Some(call) => inspect_for(call, &cli.input, cli.checks.lint, &cli.logging),
+                Some(call) => inspect_for(call, &cli.input, cli.checks.lint, &cli.logging, args::PROGRAM),
                 None => build_from(&cli),
             },
         },
@@ -103,6 +103,7 @@ fn print(data: &str) -> Exit {
 
 /// One of the commands that only look.
 fn inspect_alone(method: Method, inspection: &Inspection) -> Exit {
+    let command = format!("{} {}", args::PROGRAM, method.name());
     let call = Call {
         method,
         format: inspection.format,
@@ -121,10 +122,10 @@ fn inspect_alone(method: Method, inspection: &Inspection) -> Exit {
         no_color: inspection.no_color,
         ..Logging::default()
     };
-    inspect_for(call, &input, None, &logging)
+    inspect_for(call, &input, None, &logging, &command)
 }
 
-fn inspect_for(call: Call, input: &Input, lint: Option<args::Lint>, logging: &Logging) -> Exit {
+fn inspect_for(call: Call, input: &Input, lint: Option<args::Lint>, logging: &Logging, command: &str) -> Exit {
     let environment = match environment(logging) {
         Ok(environment) => environment,
         Err(exit) => return exit,
@@ -132,7 +133,7 @@ fn inspect_for(call: Call, input: &Input, lint: Option<args::Lint>, logging: &Lo
     let settings = settings(logging, &environment);
     let inspected = match options::convert_inspected(input, lint, &environment) {
         Ok(inspected) => inspected,
-        Err(problems) => return report_problems(settings, &problems),
+        Err(problems) => return report_problems(settings, &problems, command),
     };
     let palette = Settings::new(logging, &environment, Sink::of_stdout()).palette();
     inspect::run(call, &inspected, palette, settings)
@@ -187,7 +188,7 @@ fn perform<R, T, E: Diagnostic>(
     let settings = settings(logging, &environment);
     let request = match convert(&environment) {
         Ok(request) => request,
-        Err(problems) => return report_problems(settings, &problems),
+        Err(problems) => return report_problems(settings, &problems, args::PROGRAM),
     };
     let cancel = Cancel::default();
     if let Err(source) = signals::watch(cancel.clone()) {
@@ -253,19 +254,19 @@ fn fail(settings: Settings, error: &(impl Diagnostic + ?Sized)) -> Exit {
     error.exit()
 }
 
-fn report_usage(error: &UsageError) -> Exit {
+fn report_usage(error: &UsageError, command: &str) -> Exit {
     // The flags that would say how to print are among those that could not be read.
     let settings = settings(&Logging::default(), &Environment::of_process().unwrap_or_default());
     let exit = fail(settings, error);
-    display::print_help_pointer(settings);
+    display::print_help_pointer(settings, command);
     exit
 }
 
-fn report_problems(settings: Settings, Problems(problems): &Problems) -> Exit {
+fn report_problems(settings: Settings, Problems(problems): &Problems, command: &str) -> Exit {
     for problem in problems {
         display::print_error(settings, problem);
     }
-    display::print_help_pointer(settings);
+    display::print_help_pointer(settings, command);
     Exit::Failure
 }
 

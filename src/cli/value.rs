@@ -65,6 +65,17 @@ pub(super) enum Method {
     Targets,
 }
 
+impl Method {
+    /// The command that does it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Outline => "outline",
+            Self::Targets => "targets",
+        }
+    }
+}
+
 /// How a call is answered: for people or for programs.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum CallFormat {

@@ -171,14 +171,11 @@ pub(super) fn print_error(settings: Settings, diagnostic: &(impl Diagnostic + ?S
 }
 
 /// Prints nothing but the pointer to the help, for errors in the command line.
-pub(super) fn print_help_pointer(settings: Settings) {
+pub(super) fn print_help_pointer(settings: Settings, command: &str) {
     if let Shape::Human(_) = settings.format.shape() {
-        let _ = writeln!(io::stderr().lock(), "{HELP_POINTER}");
+        let _ = writeln!(io::stderr().lock(), "For more information, try '{command} --help'.");
     }
 }
-
-/// Ends every report of a wrong command line.
-pub(super) const HELP_POINTER: &str = "For more information, try 'rbuild --help'.";
 
 #[cfg(test)]
 mod tests {
