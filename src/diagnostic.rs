@@ -60,6 +60,9 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// The kaniko executor's, whatever the signal was. A shell's would be taken for a death of the builder itself.
+    const KANIKO_SIGNAL: u8 = 255;
+
     /// The exit code; for [`Exit::Interrupted`], the one a shell shows for a death by the signal.
     #[must_use]
     pub fn code(self) -> u8 {
@@ -68,9 +71,8 @@ impl Exit {
             Self::Failure => 1,
             // A failed command never makes a successful build.
             Self::Command(code) => code.max(1),
-            Self::CommandSignal(signal) | Self::Interrupted(signal) => {
-                u8::try_from(signal).unwrap_or_default().saturating_add(128)
-            }
+            Self::CommandSignal(_) => Self::KANIKO_SIGNAL,
+            Self::Interrupted(signal) => u8::try_from(signal).unwrap_or_default().saturating_add(128),
         }
     }
 }
@@ -183,16 +185,16 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_are_those_of_a_shell() {
+    fn exit_codes_are_those_of_a_shell_and_of_the_executor() {
         for (exit, code) in [
             (Exit::Success, 0),
             (Exit::Failure, 1),
             (Exit::Command(42), 42),
             (Exit::Command(0), 1),
-            (Exit::CommandSignal(9), 137),
+            (Exit::CommandSignal(9), 255),
             (Exit::Interrupted(2), 130),
             (Exit::Interrupted(15), 143),
-            (Exit::CommandSignal(1000), 128),
+            (Exit::Interrupted(1000), 128),
         ] {
             assert_eq!(exit.code(), code, "{exit:?}");
         }

@@ -19,7 +19,8 @@
 //!   contexts name.
 //! - drivers: [`build`] executes a plan, [`export`] brings the image to its destinations, [`cli`] is the program.
 //! - everywhere: [`progress`] tells whoever watches, [`cancel`] ends a build early, [`diagnostic`] is how an error is
-//!   shown, [`redact`] what of an address is not shown, [`secret`] keeps the values of secrets out of messages.
+//!   shown, [`redact`] what of an address is not shown, [`secret`] keeps the values of secrets out of messages,
+//!   [`memory`] tells whether there was too little of it.
 
 pub mod build;
 pub mod cancel;
@@ -34,6 +35,7 @@ pub mod export;
 pub mod http;
 pub mod image;
 pub mod layer;
+pub mod memory;
 pub mod oci;
 pub mod plan;
 pub mod progress;

@@ -247,6 +247,22 @@ fn root_l196_what_cannot_be_mounted_says_why() {
             &["\"/up\": not found in the cache"],
         ),
         (
+            "RUN --mount=from=base,source=bin,target=/bin/busybox true",
+            &[
+                "Dockerfile:5",
+                "a directory is to be mounted on \"/bin/busybox\", which is a file",
+                "source= name one file",
+            ],
+        ),
+        (
+            "RUN --mount=from=base,source=bin/busybox,target=/bin true",
+            &["a file is to be mounted on \"/bin\", which is a directory", "/bin/NAME"],
+        ),
+        (
+            "RUN --mount=type=tmpfs,target=/t --mount=from=base,source=bin,target=/proc/uptime true",
+            &["a directory is to be mounted on \"/proc/uptime\", which is a file"],
+        ),
+        (
             "RUN --device=example.com/none=x,required true",
             &["required device \"example.com/none=x\" is not registered", "/etc/cdi"],
         ),
@@ -263,10 +279,16 @@ fn root_l196_what_cannot_be_mounted_says_why() {
 #[test]
 fn root_l193_a_failing_process_is_told_with_its_code() {
     let sandbox = sandbox();
-    let failed = build(&sandbox, "RUN exit 3\n").run().code(3);
+    let step = "RUN --mount=type=secret,id=token exit 3\n";
+    let failed = build(&sandbox, step).run().code(3);
     let words = "error: process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3\n";
     assert!(
         failed.stderr.contains(words) && failed.stderr.contains("Dockerfile:5 (stage \"1\")"),
+        "{}",
+        failed.report()
+    );
+    assert!(
+        failed.stderr.contains("hint: the secret token that") && failed.stderr.contains("--secret=id=token,src=FILE"),
         "{}",
         failed.report()
     );

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::layouts::LayoutError;
 use super::mounts::MountError;
+use super::process_failure::ProcessFailure;
 use super::saved::SavedError;
 use super::upload::UploadError;
 use crate::cancel::Cancelled;
@@ -167,14 +168,9 @@ pub enum Problem {
         #[source]
         source: EmulationError,
     },
-    /// RUN ended badly. The words are BuildKit's, since people search for them.
-    #[error("process {:?} did not complete successfully: {}", shorten(process), ended(*exit))]
-    Exit {
-        /// Program and arguments.
-        process: String,
-        /// How it ended.
-        exit: Exit,
-    },
+    /// RUN ended badly.
+    #[error(transparent)]
+    Process(#[from] ProcessFailure),
     /// USER or `--chown` names nobody.
     #[error(transparent)]
     User(#[from] UserError),
@@ -325,33 +321,6 @@ pub enum Problem {
     Cancelled(#[from] Cancelled),
 }
 
-fn ended(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exit code: {code}"),
-        Exit::Signal(signal) => format!("killed by signal {signal}{}", signal_name(signal)),
-    }
-}
-
-/// A script may be long, and is shown with its lines anyway.
-fn shorten(process: &str) -> String {
-    const SHOWN: usize = 160;
-    match process.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &process[..end]),
-        None => process.to_owned(),
-    }
-}
-
-/// The usual suspects; for the others the number has to do.
-const fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        6 => " (SIGABRT)",
-        9 => " (SIGKILL; often the kernel ending a process for want of memory)",
-        11 => " (SIGSEGV)",
-        15 => " (SIGTERM)",
-        _ => "",
-    }
-}
-
 impl BuildError {
     /// An error of the build as a whole.
     pub(crate) fn new(problem: impl Into<Problem>) -> Self {
@@ -461,13 +430,10 @@ impl Diagnostic for BuildError {
 
     fn exit(&self) -> diagnostic::Exit {
         match &*self.problem {
-            Problem::Exit {
-                exit: Exit::Code(code), ..
-            } => diagnostic::Exit::Command(*code),
-            Problem::Exit {
-                exit: Exit::Signal(signal),
-                ..
-            } => diagnostic::Exit::CommandSignal(*signal),
+            Problem::Process(ProcessFailure { exit, .. }) => match *exit {
+                Exit::Code(code) => diagnostic::Exit::Command(code),
+                Exit::Signal(signal) => diagnostic::Exit::CommandSignal(signal),
+            },
             Problem::Run(error) => error
                 .exit_code()
                 .map_or(diagnostic::Exit::Failure, diagnostic::Exit::Command),

@@ -9,9 +9,11 @@ use std::time::Instant;
 use super::accounts::Accounts;
 use super::error::{BuildError, Problem};
 use super::mounts::Prepared;
+use super::process_failure::ProcessFailure;
 use super::session::Session;
 use super::stage::Stage;
 use crate::copy;
+use crate::memory;
 use crate::plan::RunStep;
 use crate::progress::{Event, StepRef, Stream};
 use crate::rootfs::Rootfs;
@@ -94,12 +96,17 @@ fn execute(
             line,
         });
     };
+    let memory = memory::Watch::begin();
     let exit = isolation.run(&process, &output, &session.cancel)?;
     if exit.success() {
         return Ok(());
     }
-    let process = step.argv.join(" ");
-    Err(BuildError::new(Problem::Exit { process, exit }).with_details(last_words.into_lines()))
+    let failure = ProcessFailure {
+        absent: prepared.absent.clone(),
+        shortage: memory.end(),
+        ..ProcessFailure::new(step.argv.join(" "), exit)
+    };
+    Err(BuildError::new(failure).with_details(last_words.into_lines()))
 }
 
 fn find_changes(stage: &mut Stage, rootfs: &Rootfs, session: &Session) -> Result<ChangeSet, BuildError> {

@@ -6,7 +6,6 @@ use super::{BuildError, Problem};
 use crate::diagnostic::Diagnostic as _;
 use crate::layer::ApplyError;
 use crate::oci::Platform;
-use crate::run::Exit;
 
 impl BuildError {
     /// What to try against the problem, if it is known.
@@ -58,16 +57,7 @@ impl BuildError {
             }
             Problem::Mount(error) => error.hint().into_iter().collect(),
             Problem::Foreign { platform, .. } => vec![emulator_hint(platform)],
-            Problem::Exit {
-                exit: Exit::Code(127), ..
-            } => {
-                vec!["the image lacks a program that the instruction calls; install it in an earlier RUN".to_owned()]
-            }
-            Problem::Exit {
-                exit: Exit::Code(126), ..
-            } => {
-                vec!["the program is there but cannot be executed; check its mode and its #! line".to_owned()]
-            }
+            Problem::Process(failure) => failure.hints(),
             _ => Vec::new(),
         }
     }
@@ -79,7 +69,7 @@ impl BuildError {
             Problem::WriteImage(_) | Problem::WriteFile { .. } if self.is_out_of_space() => {
                 Some("that disk is full; free some space, or write to another one")
             }
-            Problem::Exit { .. } if self.details.iter().any(|line| line.contains("No space left on device")) => Some(
+            Problem::Process(_) if self.details.iter().any(|line| line.contains("No space left on device")) => Some(
                 "the files of a RUN are on the disk of the state directory; if that is full, free some space, or choose another one with --store",
             ),
             _ if self.is_out_of_space() => {
@@ -111,6 +101,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::build::process_failure::ProcessFailure;
     use crate::copy::CopyError;
     use crate::rootfs::{RootfsError, RootfsPath};
     use crate::run::Exit;
@@ -156,8 +147,7 @@ mod tests {
     #[test]
     fn a_run_that_says_so_has_filled_the_disk() {
         let ended = |exit, words: &str| {
-            let process = "dd".to_owned();
-            let error = BuildError::new(Problem::Exit { process, exit });
+            let error = BuildError::new(ProcessFailure::new("dd".to_owned(), exit));
             error.with_details(vec![words.to_owned()]).hints()
         };
         let hints = ended(Exit::Code(1), "dd: error writing '/big': No space left on device");

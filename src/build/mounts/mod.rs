@@ -56,6 +56,30 @@ impl Supplies {
     }
 }
 
+/// Something that a step would have liked to have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Absent {
+    /// The secret of this ID.
+    Secret(String),
+    /// The SSH agent of this ID.
+    Agent(String),
+}
+
+impl Absent {
+    /// What to try.
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::Secret(id) => format!(
+                "the secret {id} that this RUN mounts was not handed in; if it is needed: --secret=id={id},src=FILE or \
+                 --secret=id={id},env=VARIABLE"
+            ),
+            Self::Agent(id) => {
+                format!("the SSH agent {id} that this RUN mounts was not handed in; if it is needed: --ssh={id}")
+            }
+        }
+    }
+}
+
 /// The mounts of one step, ready to be made.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
@@ -67,6 +91,8 @@ pub(crate) struct Prepared {
     pub(crate) env: Vec<(OsString, SecretValue)>,
     /// In `/dev`.
     pub(crate) devices: Vec<DeviceNode>,
+    /// What nobody handed in, and nobody insisted on.
+    pub(crate) absent: Vec<Absent>,
     caches: BTreeMap<String, CacheMount>,
     /// Key and part of the cache that is mounted, by the index of the mount.
     cache_of_mount: BTreeMap<usize, (String, CachePart)>,
@@ -129,9 +155,12 @@ impl Prepared {
     /// The file; `None` when there is no such secret and nobody insists.
     fn secret(&mut self, secret: &SecretMount, session: &Session) -> Result<Option<MountSource>, BuildError> {
         let value = session.supplies.secrets.get(&secret.id);
-        if value.is_none() && secret.required {
+        if value.is_none() {
             let id = secret.id.clone();
-            return Err(MountError::NoSecret { id }.into());
+            if secret.required {
+                return Err(MountError::NoSecret { id }.into());
+            }
+            self.absent.push(Absent::Secret(id));
         }
         if let Some(name) = &secret.env {
             let value = value.cloned().unwrap_or_else(|| SecretValue::new(Vec::new()));
@@ -149,10 +178,12 @@ impl Prepared {
 
     fn agent(&mut self, ssh: &SshMount, session: &Session) -> Result<Option<MountSource>, BuildError> {
         let Some(socket) = session.supplies.ssh_agents.get(&ssh.id) else {
-            return match ssh.required {
-                true => Err(MountError::NoAgent { id: ssh.id.clone() }.into()),
-                false => Ok(None),
-            };
+            let id = ssh.id.clone();
+            if ssh.required {
+                return Err(MountError::NoAgent { id }.into());
+            }
+            self.absent.push(Absent::Agent(id));
+            return Ok(None);
         };
         let parent = session.workspace().subdirectory("agents")?;
         let agent = Agent::forward(socket, &parent, ssh.ownership).map_err(|source| MountError::Agent {
