@@ -12,6 +12,7 @@ mod commands;
 mod context;
 mod display;
 mod environment;
+mod first_process;
 mod git_options;
 mod inspect;
 mod locate;
@@ -56,6 +57,9 @@ use crate::run::{InPlaceError, IsolationChoice, MappingError};
 pub fn main() -> ExitCode {
     // The children of a RUN are this program too; they come first, before any thread exists.
     if let Some(code) = crate::run::child_main(std::env::args_os()) {
+        return code;
+    }
+    if let Some(code) = first_process::serve(std::env::args_os()) {
         return code;
     }
     let exit = run(crate::run::without_marker(std::env::args_os().collect()).into_iter());

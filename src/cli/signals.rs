@@ -46,7 +46,7 @@ fn exit_at_once(signal: i32) -> ! {
 }
 
 /// `nohup` starts programs with SIGHUP ignored, and so it has to stay.
-fn wanted() -> Vec<i32> {
+pub(super) fn wanted() -> Vec<i32> {
     let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
     [SIGINT, SIGTERM].into_iter().chain(hangup).collect()
 }
