@@ -321,26 +321,32 @@ pub enum Hint {
     DidYouMean(String),
     /// A sentence.
     Try(&'static str),
-    /// Every word that is known, and what they are.
-    OneOf(&'static str, Vec<String>),
+    /// The words that are known, and what they are.
+    OneOf(String),
 }
 
 /// How many words a hint lists.
 const LISTED: usize = 10;
+
+impl Hint {
+    /// What there is of a kind, the `words` of `what`, as far as a line has room for it.
+    #[must_use]
+    pub fn one_of(what: &str, words: &[String]) -> Self {
+        let listed = &words[..words.len().min(LISTED)];
+        let all = format!("{what} are {}", listed.join(", "));
+        Self::OneOf(match words.len() - listed.len() {
+            0 => all,
+            more => format!("{all} and {more} more"),
+        })
+    }
+}
 
 impl std::fmt::Display for Hint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::DidYouMean(word) => write!(f, "did you mean {word}?"),
             Self::Try(advice) => f.write_str(advice),
-            Self::OneOf(what, words) => {
-                let listed = &words[..words.len().min(LISTED)];
-                write!(f, "the {what} are {}", listed.join(", "))?;
-                match words.len() - listed.len() {
-                    0 => Ok(()),
-                    more => write!(f, " and {more} more"),
-                }
-            }
+            Self::OneOf(words) => write!(f, "the {words}"),
         }
     }
 }

@@ -154,8 +154,8 @@ impl StageNames {
 
     /// What `--target` takes.
     fn list(&self) -> Hint {
-        let stages = (0..self.0.len()).map(|number| self.display(StageId(number)));
-        Hint::OneOf("stages", stages.collect())
+        let stages: Vec<_> = (0..self.0.len()).map(|number| self.display(StageId(number))).collect();
+        Hint::one_of("stages", &stages)
     }
 
     fn all(&self) -> impl Iterator<Item = &str> {
