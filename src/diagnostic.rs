@@ -38,6 +38,11 @@ pub trait Diagnostic: Error {
         Vec::new()
     }
 
+    /// What was being done, in the words of the kaniko executor, which scripts look for in logs.
+    fn task(&self) -> Option<&'static str> {
+        None
+    }
+
     /// How the program ends because of it.
     fn exit(&self) -> Exit {
         Exit::Failure

@@ -123,12 +123,18 @@ pub enum Event<'a> {
         /// When.
         wait: Duration,
     },
+    /// What would be built, for people to read.
+    Plan(&'a str),
     /// A stage begins.
     StageStart {
         /// Its name or number.
         stage: &'a str,
         /// What FROM names.
         base: &'a str,
+        /// Its place in the file, from 0.
+        index: usize,
+        /// The same of the stage that it is built upon.
+        base_index: Option<usize>,
     },
     /// A step begins; `text` is the instruction after expansion.
     StepStart {
@@ -184,6 +190,13 @@ pub enum Event<'a> {
     },
     /// Something worth a line.
     Info(&'a str),
+    /// The same about one step.
+    StepInfo {
+        /// Which step.
+        step: StepRef<'a>,
+        /// What happens.
+        text: &'a str,
+    },
     /// Something for `--verbosity=debug`.
     Debug(&'a str),
 }

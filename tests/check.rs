@@ -24,7 +24,7 @@ impl Place {
             .current_dir(self.0.path())
             .env_clear()
             .args(["-c", &path("context"), "--no-push", "--tar-path", &path("image.tar")])
-            .args(["--store", &path("store"), "--log-format=color"])
+            .args(["--store", &path("store")])
             .args(arguments)
             .output()
             .unwrap();
@@ -58,7 +58,7 @@ fn l434_findings_of_needed_stages_are_told_once_and_first() {
 #[test]
 fn l431_findings_may_end_the_build() {
     let text = "FROM scratch\nCOPY file /\nCMD start\n";
-    let violation = "error: lint violation found for rules: JSONArgsRecommended\n";
+    let violation = "error building image: lint violation found for rules: JSONArgsRecommended\n";
     for (text, arguments, fails) in [
         (text.to_owned(), &[][..], false),
         (format!("# check=error=true\n{text}"), &[], true),
@@ -79,7 +79,7 @@ fn l431_findings_may_end_the_build() {
         assert_eq!((built, exit), (!fails, Some(i32::from(fails))), "{arguments:?}: {told}");
         assert_eq!(told.contains(violation), fails, "{arguments:?}: {told}");
         if fails {
-            let (warning, error) = (told.find("warning:").unwrap(), told.find("error:").unwrap());
+            let (warning, error) = (told.find("warning:").unwrap(), told.find(violation).unwrap());
             assert!(warning < error, "{told}");
         }
     }
@@ -90,14 +90,14 @@ fn l433_findings_before_a_mistake_are_told() {
     let place = Place::with("FROM scratch AS Bad\nMAINTAINER me\nBADCMD\n");
     let (built, told, exit) = place.build(&[]);
     assert_eq!((built, exit), (false, Some(1)));
-    let is_headline = |line: &&str| line.starts_with("warning:") || line.starts_with("error:");
+    let is_headline = |line: &&str| line.starts_with("warning:") || line.starts_with("error ");
     let headlines: Vec<&str> = told.lines().filter(is_headline).collect();
     assert_eq!(
         headlines,
         [
             "warning: StageNameCasing: Stage name 'Bad' should be lowercase (line 1)",
             "warning: MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label (line 2)",
-            "error: dockerfile parse error on line 3: unknown instruction: BADCMD",
+            "error building image: dockerfile parse error on line 3: unknown instruction: BADCMD",
         ]
     );
 }

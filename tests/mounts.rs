@@ -281,7 +281,7 @@ fn root_l193_a_failing_process_is_told_with_its_code() {
     let sandbox = sandbox();
     let step = "RUN --mount=type=secret,id=token exit 3\n";
     let failed = build(&sandbox, step).run().code(3);
-    let words = "error: process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3\n";
+    let words = "error building image: process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3\n";
     assert!(
         failed.stderr.contains(words) && failed.stderr.contains("Dockerfile:5 (stage \"1\")"),
         "{}",

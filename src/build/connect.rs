@@ -25,12 +25,19 @@ pub(crate) fn client(
 pub(crate) fn remote(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Remote {
     let options = RemoteOptions {
         unverified: unverified(&request.context),
-        certificate_file: request.registry.certificate_file.clone(),
-        certificate_directory: request.registry.certificate_directory.clone(),
-        ..RemoteOptions::default()
+        ..remote_options(&request.registry)
     };
     let kept = request.state_dir.join("downloads");
     Remote::new(options, &kept, Arc::clone(progress), cancel.clone())
+}
+
+/// How servers are reached that are no registries.
+pub(crate) fn remote_options(registry: &RegistryOptions) -> RemoteOptions {
+    RemoteOptions {
+        certificate_file: registry.certificate_file.clone(),
+        certificate_directory: registry.certificate_directory.clone(),
+        ..RemoteOptions::default()
+    }
 }
 
 /// The context's repository, when its certificate is not to be verified; what else a build fetches is not meant by that.
@@ -69,6 +76,9 @@ fn settings(options: &RegistryOptions) -> registry::RegistryOptions {
         certificate_file: options.certificate_file.clone(),
         certificate_directory: options.certificate_directory.clone(),
         base_images: options.base_images.as_ref().map(base_images),
+        http_versions: options.http_versions,
+        ignore_immutable_tags: options.push_ignore_immutable_tag_errors,
+        user_agent: registry::user_agent(options.client_type.as_deref()),
         ..defaults
     }
 }

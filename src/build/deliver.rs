@@ -52,7 +52,7 @@ pub(super) fn deliver(
         session.cancel.check()?;
         export::push(&product, request.outputs.pushes(), client, &*session.progress)?;
     }
-    export::write_name_files(product.digest(), &request.outputs)?;
+    export::write_name_files(product.digest(), &request.outputs, session.sources.remote())?;
     Ok(Built {
         digest: *product.digest(),
     })

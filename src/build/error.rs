@@ -202,7 +202,7 @@ pub enum Problem {
     #[error(transparent)]
     Upload(#[from] UploadError),
     /// The manifest was not taken.
-    #[error("push the manifest of {destination}")]
+    #[error("failed to push to destination {destination}")]
     Manifest {
         /// Where to.
         destination: Reference,
@@ -221,6 +221,15 @@ pub enum Problem {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The result cannot be sent to who should have it.
+    #[error("send the result to {address}")]
+    SendText {
+        /// Whom to, safe to show.
+        address: String,
+        /// Why.
+        #[source]
+        source: RemoteError,
     },
     /// The build context cannot be read.
     #[error("open the build context {}", path.display())]
@@ -426,6 +435,14 @@ impl Diagnostic for BuildError {
             true => self.hint_of_disk().map(str::to_owned).into_iter().collect(),
             false => hints,
         }
+    }
+
+    fn task(&self) -> Option<&'static str> {
+        Some(match &*self.problem {
+            Problem::Destination { .. } => "checking push permissions",
+            Problem::Manifest { .. } | Problem::Upload(_) | Problem::Saved { .. } => "pushing image",
+            _ => "building image",
+        })
     }
 
     fn exit(&self) -> diagnostic::Exit {

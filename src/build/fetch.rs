@@ -53,4 +53,10 @@ impl Fetcher {
         });
         Ok(incoming)
     }
+
+    /// Lets `layer` be fetched again, after its download failed.
+    pub(crate) fn forget(&self, layer: &Digest) {
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.remove(layer);
+    }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::error::{BuildError, Problem};
 use super::fetch::Fetcher;
 use super::layouts;
-use crate::cancel::Cancel;
+use super::session::Session;
+use crate::http::{Backoff, retry};
 use crate::layer::{Applier, LayerKind, Limits};
 use crate::oci::{DiffId, ImageConfig, Manifest, MediaTypeExt as _, Raw};
 use crate::plan::{BaseConfig, BaseConfigs, ImageKey, ImageNeed, ImageSource};
@@ -138,17 +139,47 @@ pub(crate) fn prefetch(image: &BaseImage, fetcher: &Fetcher) -> Result<(), Build
     Ok(())
 }
 
+/// Unpacks an image into a rootfs of its own, and again into another one if that fails, as often as was asked for.
+pub(crate) fn unpack_anew(key: &ImageKey, session: &Session) -> Result<(Arc<Rootfs>, Fingerprints), BuildError> {
+    let image = session.images.get(key);
+    let mut attempt = 1;
+    loop {
+        let rootfs = session.workspace().new_rootfs()?;
+        let mut fingerprints = Fingerprints::default();
+        let error = match unpack(image, &rootfs, &mut fingerprints, session) {
+            Ok(()) => return Ok((rootfs, fingerprints)),
+            Err(error) => error,
+        };
+        attempt += 1;
+        session.cancel.check()?;
+        let verdict = retry::Verdict::Retry;
+        let Some(wait) = retry::wait_before(attempt, verdict, session.unpack_retries, Backoff::default(), 0) else {
+            return Err(error);
+        };
+        if let Problem::Unpack { layer, .. } = error.problem() {
+            session.fetcher.forget(layer);
+        }
+        session.workspace().remove_in_background(rootfs);
+        session.progress.event(Event::Retry {
+            what: &format!("unpacking {}", image.source),
+            cause: &retry::describe(&error),
+            attempt,
+            wait,
+        });
+        retry::sleep(&session.cancel, wait)?;
+    }
+}
+
 /// Unpacks the layers of `image` into the empty `rootfs`, bottom first, while they still arrive.
-pub(crate) fn unpack(
+fn unpack(
     image: &BaseImage,
     rootfs: &Rootfs,
-    fetcher: &Fetcher,
     fingerprints: &mut Fingerprints,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    session: &Session,
 ) -> Result<(), BuildError> {
+    let (fetcher, cancel) = (&session.fetcher, &session.cancel);
     prefetch(image, fetcher)?;
-    let warn = |text: &str| progress.event(Event::Warning(text));
+    let warn = |text: &str| session.progress.event(Event::Warning(text));
     let layers = image.manifest.value().layers.iter().zip(&image.config.rootfs.diff_ids);
     for (layer, expected) in layers {
         cancel.check()?;
@@ -162,6 +193,7 @@ pub(crate) fn unpack(
         }
         let incoming = fetcher.fetch(&image.source, layer)?;
         let applied = Applier::new(rootfs, Limits::default(), fingerprints, &warn, cancel)
+            .ignoring(&session.ignored)
             .apply(incoming.reader(), LayerKind::of(layer))
             .map_err(|source| Problem::Unpack {
                 reference: image.source.clone(),

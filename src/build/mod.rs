@@ -28,6 +28,7 @@ mod pool;
 mod process;
 mod process_failure;
 pub mod push;
+mod rehearsal;
 pub mod request;
 mod saved;
 mod schedule;
@@ -54,7 +55,7 @@ pub use layouts::LayoutError;
 use mounts::Supplies;
 pub use mounts::{Absent, MountError};
 pub use process_failure::ProcessFailure;
-use request::{BuildRequest, LayerCompression, Outputs, RegistryOptions};
+use request::{BuildRequest, LayerCompression, Outputs, RegistryOptions, Rehearsal};
 pub use saved::SavedError;
 use session::{LayerJobs, Layering, Session};
 use sources::RemoteSources;
@@ -82,11 +83,11 @@ pub struct Built {
     pub digest: Digest,
 }
 
-/// Builds what `request` asks for and brings it where it says.
+/// Builds what `request` asks for and brings it where it says; nothing if only the plan was asked for.
 ///
 /// # Errors
 /// [`BuildError`]; then no destination has a new tag, and nothing of the build is left on disk.
-pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Result<Built, BuildError> {
+pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel) -> Result<Option<Built>, BuildError> {
     let remote = connect::remote(request, progress, cancel);
     let mut bringer = Bringer::new(request, &remote, &**progress, cancel);
     let input = bringer.input()?;
@@ -96,11 +97,19 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     let mut outlines = outlines.collect::<Result<Vec<_>, _>>()?;
     epoch::settle(&mut outlines, &input, &mut bringer)?;
     let client = connect::client(&request.registry, progress, cancel)?;
-    check_destinations(&request.outputs, &request.registry, &client)?;
+    if request.rehearsal != Rehearsal::PlanOnly {
+        check_destinations(&request.outputs, &request.registry, &client)?;
+    }
     let mut images = Images::new(client.clone(), Arc::clone(progress));
     let needs: Vec<_> = outlines.iter().flat_map(plan::Outline::images).cloned().collect();
     images.resolve(&needs)?;
     let plan = make_plan(&outlines, &mut images, granularity(request))?;
+    if request.rehearsal != Rehearsal::None {
+        progress.event(Event::Plan(&rehearsal::text(&plan, request)));
+    }
+    if request.rehearsal == Rehearsal::PlanOnly {
+        return Ok(None);
+    }
     let isolation = choose_isolation(request, &plan, &**progress)?;
     let context = open_context(&input, &plan, &mut bringer)?;
     let named_trees = NamedTrees::open(&plan, &mut bringer)?;
@@ -123,7 +132,7 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
         deliver::deliver(request, &lineages, &session, &client)
     });
     match outcome {
-        Ok(built) => session.finish().map(|()| built),
+        Ok(built) => session.finish().map(|()| Some(built)),
         Err(error) => Err(session.cause_of(error)),
     }
 }
@@ -263,6 +272,8 @@ fn open_session(
         sources: RemoteSources::new(opened.remote),
         layer_jobs: LayerJobs::default(),
         supplies: Supplies::new(request, opened.state.cache_mounts()),
+        ignored: request.ignored.clone(),
+        unpack_retries: request.registry.image_fs_extract_retry,
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::accounts::Accounts;
 use super::error::{BuildError, Problem};
-use super::mounts::Prepared;
+use super::mounts::{Absent, Prepared};
 use super::process_failure::ProcessFailure;
 use super::session::Session;
 use super::stage::Stage;
@@ -44,7 +44,7 @@ pub(crate) fn run(
     let executed = execute(step, &rootfs, &identity, &prepared, reference, session);
     prepared.release(session);
     executed?;
-    find_changes(stage, &rootfs, session)
+    find_changes(stage, &rootfs, reference, session)
 }
 
 /// A working directory that is not there is made, as WORKDIR would have: its files are the step's changes.
@@ -101,18 +101,38 @@ fn execute(
     if exit.success() {
         return Ok(());
     }
+    let (process, details) = (step.argv.join(" "), last_words.into_lines());
+    let texts: Vec<_> = details
+        .iter()
+        .cloned()
+        .chain([process.clone()])
+        .chain(script_of(step))
+        .collect();
+    let mut absent = prepared.absent.clone();
+    absent.extend(session.supplies.unseen(rootfs.host_path(), &texts).map(Absent::Place));
     let failure = ProcessFailure {
-        absent: prepared.absent.clone(),
+        absent,
         shortage: memory.end(),
-        ..ProcessFailure::new(step.argv.join(" "), exit)
+        ..ProcessFailure::new(process, exit)
     };
-    Err(BuildError::new(failure).with_details(last_words.into_lines()))
+    Err(BuildError::new(failure).with_details(details))
 }
 
-fn find_changes(stage: &mut Stage, rootfs: &Rootfs, session: &Session) -> Result<ChangeSet, BuildError> {
+fn script_of(step: &RunStep) -> Option<String> {
+    step.script.as_ref().map(|script| script.content.clone())
+}
+
+fn find_changes(
+    stage: &mut Stage,
+    rootfs: &Rootfs,
+    step: StepRef<'_>,
+    session: &Session,
+) -> Result<ChangeSet, BuildError> {
     if session.layering == super::session::Layering::PerStage {
         return Ok(ChangeSet::default());
     }
+    let text = "Taking snapshot of full filesystem...";
+    session.progress.event(Event::StepInfo { step, text });
     let started = Instant::now();
     let index = stage.index(rootfs, session)?;
     let changes = index.diff(rootfs, &session.cancel).map_err(Problem::Snapshot)?;

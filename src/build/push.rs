@@ -11,6 +11,7 @@ use super::{Built, check_destinations, connect, saved};
 use crate::cancel::Cancel;
 use crate::export;
 use crate::progress::Progress;
+use crate::remote::Remote;
 use crate::store::StateDir;
 
 /// What goes where.
@@ -61,7 +62,10 @@ pub fn run(request: &PushRequest, progress: &Arc<dyn Progress>, cancel: &Cancel)
     };
     cancel.check()?;
     export::push(&product, destinations, &client, &**progress)?;
-    export::write_name_files(product.digest(), &request.outputs)?;
+    let kept = request.state_dir.join("downloads");
+    let options = connect::remote_options(&request.registry);
+    let remote = Remote::new(options, &kept, Arc::clone(progress), cancel.clone());
+    export::write_name_files(product.digest(), &request.outputs, &remote)?;
     let digest = *product.digest();
     directory.remove()?;
     Ok(Built { digest })

@@ -8,8 +8,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::Url;
+
 use crate::check::Policy;
-use crate::http::ClientCertificate;
+use crate::http::{ClientCertificate, Versions};
+use crate::layer::IgnoredPaths;
 use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
 use crate::plan::{Grants, NamedContexts, Sandbox};
 use crate::registry::CredentialSources;
@@ -56,15 +59,51 @@ pub struct BuildRequest {
     pub ssh_agents: BTreeMap<String, PathBuf>,
     /// Directory that holds blobs, rootfs trees and locks. Created when missing.
     pub state_dir: PathBuf,
-    /// Patterns (`*`, `?`, `[`, per path component) of rootfs paths that are not unpacked, not
-    /// deleted and not put in a layer, each with everything below it.
-    pub ignore_paths: Vec<String>,
+    /// Paths of the image that are not unpacked, not deleted and not put in a layer.
+    pub ignored: IgnoredPaths,
+    /// Files and directories of the machine that every RUN sees.
+    pub run_volumes: Vec<RunVolume>,
+    /// Whether the plan is shown, and whether that is all.
+    pub rehearsal: Rehearsal,
     /// Whether the user accepts that the container's own files are moved aside for a RUN.
     pub force: bool,
     /// Why an ordinary user is not root of a user namespace; `None` when he is, or is no ordinary user.
     pub unmapped: Option<std::sync::Arc<crate::run::MappingError>>,
     /// What the findings of build checks do.
     pub lint: Policy,
+}
+
+/// A file or directory of the machine that every RUN sees, and that is in no layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunVolume {
+    /// Where it is; it exists.
+    pub source: PathBuf,
+    /// Where a RUN finds it: an absolute path, not the root.
+    pub target: PathBuf,
+    /// Whether a RUN may change it.
+    pub access: VolumeAccess,
+}
+
+/// What a RUN may do with a volume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VolumeAccess {
+    /// Read and write.
+    #[default]
+    ReadWrite,
+    /// Read.
+    ReadOnly,
+}
+
+/// What becomes of the plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// It is carried out.
+    #[default]
+    None,
+    /// It is shown, and then carried out.
+    PlanFirst,
+    /// It is shown, and nothing is built or pushed.
+    PlanOnly,
 }
 
 /// What the build brings to its destinations.
@@ -165,11 +204,22 @@ pub struct Outputs {
     /// OCI image layout directory.
     pub oci_layout_path: Option<PathBuf>,
     /// Receives the manifest's digest, without a newline.
-    pub digest_file: Option<PathBuf>,
+    pub digest_file: Option<TextOutput>,
     /// Receives a line `<repository>@<digest>` per destination.
-    pub image_name_with_digest_file: Option<PathBuf>,
+    pub image_name_with_digest_file: Option<TextOutput>,
     /// Receives a line `<repository>:<tag>@<digest>` per destination.
-    pub image_name_tag_with_digest_file: Option<PathBuf>,
+    pub image_name_tag_with_digest_file: Option<TextOutput>,
+    /// Directory for a file `images` with a JSON object per image that was pushed (`BUILDER_OUTPUT` of Cloud Build).
+    pub builder_output: Option<PathBuf>,
+}
+
+/// Who is told what the image is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TextOutput {
+    /// A file of this machine.
+    File(PathBuf),
+    /// A server, with PUT.
+    Address(Url),
 }
 
 impl Outputs {
@@ -255,11 +305,13 @@ pub struct RegistryOptions {
     pub push_ignore_immutable_tag_errors: bool,
     /// Whether the build starts without asking the registry if a push is allowed.
     pub skip_push_permission_check: bool,
-    /// Built-in credential helpers to ask, by name; `None` asks all.
-    pub credential_helpers: Option<Vec<String>>,
+    /// Which versions of HTTP may be spoken.
+    pub http_versions: Versions,
+    /// What calls us, for the `User-Agent` of requests.
+    pub client_type: Option<String>,
     /// A PEM file of certificate authorities instead of the machine's (`SSL_CERT_FILE`).
     pub certificate_file: Option<PathBuf>,
-    /// The same for a directory (`SSL_CERT_DIR`).
+    /// The same for a directory, or several with colons between (`SSL_CERT_DIR`).
     pub certificate_directory: Option<PathBuf>,
     /// Where credentials may be.
     pub credentials: CredentialSources,

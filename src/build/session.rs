@@ -19,7 +19,7 @@ use super::upload::Uploader;
 use super::workspace::Workspace;
 use crate::cancel::Cancel;
 use crate::context::BuildContext;
-use crate::layer::LayerOptions;
+use crate::layer::{IgnoredPaths, LayerOptions};
 use crate::plan::{Base, Plan, PlannedStage, Product, StageId, Step};
 use crate::progress::{Event, Progress};
 use crate::rootfs::Rootfs;
@@ -52,6 +52,10 @@ pub(crate) struct Session {
     pub(crate) sources: RemoteSources,
     pub(crate) layer_jobs: LayerJobs,
     pub(crate) supplies: Supplies,
+    /// What is neither unpacked nor put in a layer.
+    pub(crate) ignored: IgnoredPaths,
+    /// Further tries of unpacking a base image.
+    pub(crate) unpack_retries: u32,
 }
 
 /// How many layers a stage gets.
@@ -152,7 +156,16 @@ impl Session {
         self.progress.event(Event::StageStart {
             stage: &planned.label,
             base: &base,
+            index: planned.id.0,
+            base_index: match &planned.base {
+                Base::Stage(id) => Some(id.0),
+                Base::Scratch | Base::Image(_) => None,
+            },
         });
+        if matches!(planned.base, Base::Image(_)) && planned.steps.iter().all(|step| step.step == Step::Metadata) {
+            let text = "Skipping unpacking as no commands require it.";
+            self.progress.event(Event::Info(text));
+        }
         let mut stage = Stage::begin(planned, self);
         step::run_all(&mut stage, planned, self)?;
         // The base stage is given up next; what a later stage will look for here must have moved before.

@@ -133,6 +133,11 @@ impl RemoteSources {
         }
     }
 
+    /// What fetches.
+    pub(crate) const fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
     fn once(
         &self,
         source: Source,

@@ -88,18 +88,9 @@ impl Stage {
         let rootfs = match self.base.clone() {
             Base::Scratch => session.workspace().new_rootfs()?,
             Base::Image(key) => {
-                let rootfs = session.workspace().new_rootfs()?;
-                let image = session.images.get(&key);
-                let (progress, cancel) = (&*session.progress, &session.cancel);
-                images::unpack(
-                    image,
-                    &rootfs,
-                    &session.fetcher,
-                    &mut self.fingerprints,
-                    progress,
-                    cancel,
-                )
-                .map_err(|error| session.at_from(self.id, error))?;
+                let unpacked = images::unpack_anew(&key, session);
+                let (rootfs, fingerprints) = unpacked.map_err(|error| session.at_from(self.id, error))?;
+                self.fingerprints = fingerprints;
                 rootfs
             }
             Base::Stage(id) => self.inherit(id, session)?,
@@ -185,6 +176,7 @@ impl Stage {
         step: (String, usize, usize),
         session: &Session,
     ) -> Result<Option<LayerJob>, BuildError> {
+        let changes = changes.without(|path| session.ignored.cover(path));
         if changes.is_empty() && without_changes == WithoutChanges::NoLayer {
             return Ok(None);
         }

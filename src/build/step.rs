@@ -14,7 +14,7 @@ use super::session::{Layering, Session};
 use super::sources;
 use super::stage::{Addition, Stage, WithoutChanges};
 use crate::copy::{self, CopyRequest, LinkedCopy};
-use crate::plan::{CopyStep, Onto, PlannedStage, Step, WorkdirStep};
+use crate::plan::{Base, CopyStep, Onto, PlannedStage, PlannedStep, Step, WorkdirStep};
 use crate::progress::{Event, StepRef};
 use crate::rootfs::Rootfs;
 use crate::snapshot::{ChangeSet, Fingerprints};
@@ -40,6 +40,7 @@ pub(crate) fn run_all(stage: &mut Stage, planned: &PlannedStage, session: &Sessi
             step: reference,
             text: &step.text,
         });
+        announce_unpacking(stage, planned, step, reference, session);
         let layer = run_one(stage, &step.step, reference, session).map_err(|error| error.at(&step.excerpt, label))?;
         session.progress.event(Event::StepEnd {
             step: reference,
@@ -59,6 +60,24 @@ pub(crate) fn run_all(stage: &mut Stage, planned: &PlannedStage, session: &Sessi
     Ok(())
 }
 
+/// The kaniko executor's words.
+fn announce_unpacking(
+    stage: &Stage,
+    planned: &PlannedStage,
+    step: &PlannedStep,
+    reference: StepRef<'_>,
+    session: &Session,
+) {
+    let unpacks = matches!(planned.base, Base::Image(_)) && step.step != Step::Metadata && stage.unpacked().is_none();
+    if unpacks {
+        let command = step.text.lines().next().unwrap_or_default();
+        session.progress.event(Event::StepInfo {
+            step: reference,
+            text: &format!("Unpacking rootfs as cmd {command} requires it."),
+        });
+    }
+}
+
 fn run_one(
     stage: &mut Stage,
     step: &Step,
@@ -75,6 +94,12 @@ fn run_one(
             WithoutChanges::EmptyLayer,
         ),
     };
+    if let (Step::Copy(_) | Step::Workdir(_), Layering::PerStep) = (step, session.layering) {
+        session.progress.event(Event::StepInfo {
+            step: reference,
+            text: "Taking snapshot of files...",
+        });
+    }
     match session.layering {
         Layering::PerStep => stage.add_layer(
             changes,

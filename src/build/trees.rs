@@ -10,7 +10,6 @@ use crate::context::BuildContext;
 use crate::copy;
 use crate::plan::{CopyFrom, ImageKey};
 use crate::rootfs::Rootfs;
-use crate::snapshot::Fingerprints;
 
 /// A tree to read from, alive as long as this value.
 #[derive(Debug)]
@@ -66,15 +65,7 @@ impl Session {
         if let Some(rootfs) = &*slot {
             return Ok(Arc::clone(rootfs));
         }
-        let rootfs = self.workspace().new_rootfs()?;
-        images::unpack(
-            self.images.get(key),
-            &rootfs,
-            &self.fetcher,
-            &mut Fingerprints::default(),
-            &*self.progress,
-            &self.cancel,
-        )?;
+        let (rootfs, _) = images::unpack_anew(key, self)?;
         *slot = Some(Arc::clone(&rootfs));
         Ok(rootfs)
     }

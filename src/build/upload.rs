@@ -31,7 +31,7 @@ pub(crate) enum Source {
 
 /// Why a blob did not arrive.
 #[derive(Debug, thiserror::Error)]
-#[error("push {digest} to {destination}")]
+#[error("failed to push to destination {destination}: blob {digest}")]
 pub struct UploadError {
     /// Which blob.
     pub digest: Digest,

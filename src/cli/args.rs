@@ -15,6 +15,9 @@ use super::value::{Call, CallFormat, Count, GoDuration, HostPair, Int, KeyValue,
 
 /// The name that messages give the program.
 pub(super) const PROGRAM: &str = "rbuild";
+/// How a line is written.
+pub(super) const USAGE: &str = "rbuild [-f Dockerfile] [-c DIR] -d REFERENCE [OPTIONS]
+       rbuild COMMAND [OPTIONS]";
 
 /// Builds a container image from a Dockerfile, without a daemon, and pushes it.
 #[derive(Parser, Debug)]
@@ -25,7 +28,7 @@ pub(super) const PROGRAM: &str = "rbuild";
     max_term_width = 100,
     args_override_self = true,
     next_line_help = true,
-    override_usage = "rbuild [-f Dockerfile] [-c DIR] -d REFERENCE [OPTIONS]\n       rbuild COMMAND [OPTIONS]"
+    override_usage = USAGE
 )]
 pub(super) struct Cli {
     /// What to do instead of a build.
@@ -221,20 +224,20 @@ pub(super) struct Output {
     #[arg(long, value_name = "DIR")]
     pub(super) oci_layout_path: Option<PathBuf>,
 
-    /// Write the image's digest, without a newline
-    #[arg(long, value_name = "FILE")]
+    /// Write the image's digest, without a newline; an https:// URL gets it with PUT, as with the next two
+    #[arg(long, value_name = "FILE|URL")]
     pub(super) digest_file: Option<PathBuf>,
 
     /// Write a line repository@digest per destination
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|URL")]
     pub(super) image_name_with_digest_file: Option<PathBuf>,
 
     /// Write a line repository:tag@digest per destination
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|URL")]
     pub(super) image_name_tag_with_digest_file: Option<PathBuf>,
 
-    /// Print what would be built, and build nothing
-    #[arg(long, value_name = "BOOL", hide = true)]
+    /// Print what would be built to standard output, and build nothing [env: KANIKO_PRINT_PLAN prints it and goes on]
+    #[arg(long, value_name = "BOOL")]
     pub(super) dryrun: Option<Switch>,
 }
 
@@ -336,7 +339,7 @@ pub(super) struct Registry {
     #[arg(long, value_name = "BOOL")]
     pub(super) skip_push_permission_check: Option<Switch>,
 
-    /// Built-in credential helper to use; empty for none [default: all]
+    /// Built-in credential helper to use, env or gitlab; empty for none [default: all]
     #[arg(long, value_name = "NAME")]
     pub(super) credential_helpers: Vec<String>,
 }
@@ -385,6 +388,11 @@ pub(super) struct Run {
     /// Agent for RUN --mount=type=ssh; without a socket, the one of SSH_AUTH_SOCK
     #[arg(long, value_name = "default|ID[=SOCKET]")]
     pub(super) ssh: Vec<String>,
+
+    /// File or directory of this machine that every RUN sees, at the same path or at TARGET, and no layer holds: a
+    /// cache, a workspace or a token that a pod mounts; may be given several times
+    #[arg(long, value_name = "PATH[:TARGET][:ro]")]
+    pub(super) run_volume: Vec<String>,
 
     /// Network of every RUN that does not say otherwise: default and host are the machine's, none is loopback only
     #[arg(long, value_name = "MODE")]

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use super::value::Switch;
+
 /// Same as `--no-push`, as a Go boolean; the flag wins.
 pub(super) const KANIKO_NO_PUSH: &str = "KANIKO_NO_PUSH";
 /// One more `--registry-mirror`, tried after those of the flag.
@@ -50,8 +52,18 @@ pub(super) const PATH: &str = "PATH";
 pub(super) const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
 /// A PEM file of certificate authorities instead of the machine's.
 pub(super) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
-/// A directory of certificate authorities instead of the machine's.
+/// A directory of certificate authorities instead of the machine's, or several with colons between.
 pub(super) const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
+/// Directory that Cloud Build looks for the names of pushed images in.
+pub(super) const BUILDER_OUTPUT: &str = "BUILDER_OUTPUT";
+/// What calls us; told to registries.
+pub(super) const UPSTREAM_CLIENT_TYPE: &str = "UPSTREAM_CLIENT_TYPE";
+/// Prints the plan before the build, as a Go boolean.
+pub(super) const KANIKO_PRINT_PLAN: &str = "KANIKO_PRINT_PLAN";
+/// Settings of Go programs with commas between; `http2client=0` is about HTTP/2.
+pub(super) const GODEBUG: &str = "GODEBUG";
+/// No HTTP/2, as a Go boolean.
+pub(super) const FF_KANIKO_DISABLE_HTTP2: &str = "FF_KANIKO_DISABLE_HTTP2";
 
 /// What of the outside may influence a build, taken once.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +98,18 @@ impl Environment {
     /// A variable's value, `None` when unset.
     pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// Every variable whose name and value are text.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let variables = self.variables.iter();
+        variables.filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
+    }
+
+    /// Whether a variable is a Go boolean that is true.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        let text = self.get(name).and_then(OsStr::to_str);
+        text.is_some_and(|text| text.parse().is_ok_and(|Switch(on)| on))
     }
 
     /// A variable's value, `None` when unset or empty.

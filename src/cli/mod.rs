@@ -168,14 +168,15 @@ fn build_from(cli: &Cli) -> Exit {
         Ok(BuildRequest { unmapped, ..request })
     };
     perform(&cli.logging, convert, |request, progress, cancel| {
-        give_notices(cli, &**progress);
+        give_notices(cli, &environment, &**progress);
         if let Some(unmapped) = &request.unmapped {
             progress.event(Event::Warning(&format!(
                 "an ordinary user cannot give files to others: {unmapped} ({})",
                 unmapped.remedy()
             )));
         }
-        build::run(request, progress, cancel)
+        let progress: Arc<dyn Progress> = Arc::new(PlanPrinter(Arc::clone(progress)));
+        build::run(request, &progress, cancel)
     })
 }
 
@@ -204,9 +205,12 @@ fn perform<R, T, E: Diagnostic>(
     display.finish();
     match (result, cancel.signal()) {
         (Ok(_), _) => Exit::Success,
-        (Err(error), None) => fail(settings, &error),
+        (Err(error), None) => {
+            display::print_failure(settings, &error);
+            error.exit()
+        }
         (Err(error), Some(signal)) => {
-            fail(settings, &error);
+            display::print_failure(settings, &error);
             Exit::Interrupted(signal)
         }
     }
@@ -244,8 +248,21 @@ fn settings(logging: &Logging, environment: &Environment) -> Settings {
     Settings::new(logging, environment, Sink::of_stderr())
 }
 
-fn give_notices(cli: &Cli, progress: &dyn Progress) {
-    for notice in notices::of(cli) {
+/// Puts the plan, which is data, on standard output and leaves the rest to the display.
+#[derive(Debug)]
+struct PlanPrinter(Arc<dyn Progress>);
+
+impl Progress for PlanPrinter {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Plan(text) => drop(print(text)),
+            event => self.0.event(event),
+        }
+    }
+}
+
+fn give_notices(cli: &Cli, environment: &Environment, progress: &dyn Progress) {
+    for notice in notices::of(cli, environment) {
         progress.event(match &notice {
             Notice::Warning(text) => Event::Warning(text),
             Notice::Info(text) => Event::Info(text),

@@ -16,6 +16,8 @@ use super::{cache_options, output_options};
 use super::{locate, platforms};
 use crate::build::request::{BuildRequest, Context, DockerfileSource, Shape};
 use crate::check::Policy;
+use crate::context::pattern::BadPattern;
+use crate::layer::IgnoredPaths;
 use crate::oci::{Annotations, Platform};
 use crate::plan::{NamedContexts, PlanOptions};
 use crate::run::IsolationChoice;
@@ -158,8 +160,10 @@ impl Conversion<'_> {
             grants: run.grants,
             secrets: run.secrets,
             ssh_agents: run.ssh_agents,
+            run_volumes: run.volumes,
             state_dir: state_dir?,
-            ignore_paths: cli.input.ignore_path.clone(),
+            ignored: self.ignored(&cli.input.ignore_path),
+            rehearsal: output_options::rehearsal(&cli.output, self.environment),
             force: is_on(cli.execution.force),
             unmapped: None,
             lint: policy(cli.checks.lint),
@@ -230,6 +234,15 @@ impl Conversion<'_> {
             self.noted(annotations.check_without_index().map_err(Problem::AnnotationOfIndex));
         }
         annotations
+    }
+
+    fn ignored(&mut self, patterns: &[String]) -> IgnoredPaths {
+        let mut ignored = IgnoredPaths::default();
+        for pattern in patterns {
+            let added = ignored.add(pattern);
+            self.noted(added.map_err(|BadPattern| Problem::IgnorePath(pattern.clone())));
+        }
+        ignored
     }
 
     /// A value of the environment is a build argument too, as with BuildKit's client; one that is given wins. What it
@@ -322,10 +335,11 @@ impl From<IsolationMode> for IsolationChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::request::{ImageOptions, LayerCompression, Outputs};
+    use crate::build::request::{ImageOptions, LayerCompression, Outputs, Rehearsal, TextOutput};
     use crate::cli::site::Site;
     use crate::oci::{Annotated, ManifestFormat};
     use crate::plan::{Grants, Sandbox};
+    use crate::registry::{BuiltinHelper, CredentialSources};
 
     #[test]
     fn a_plain_line_becomes_a_plain_request() {
@@ -356,10 +370,18 @@ mod tests {
                 rewrite_timestamp: true,
                 ..ImageOptions::default()
             },
-            registry: crate::build::request::RegistryOptions::default(),
+            registry: crate::build::request::RegistryOptions {
+                credentials: CredentialSources {
+                    helpers: BuiltinHelper::ALL.to_vec(),
+                    ..CredentialSources::default()
+                },
+                ..crate::build::request::RegistryOptions::default()
+            },
             isolation: IsolationChoice::Auto,
             state_dir: PathBuf::from("/var/lib/rbuild"),
-            ignore_paths: Vec::new(),
+            ignored: IgnoredPaths::default(),
+            rehearsal: Rehearsal::None,
+            run_volumes: Vec::new(),
             force: false,
             unmapped: None,
             lint: Policy::AsWritten,
@@ -414,9 +436,14 @@ mod tests {
         assert_eq!(request.image.format, Some(ManifestFormat::Oci));
         assert!(request.image.reproducible && request.image.single_snapshot && request.force);
         assert_eq!(request.outputs.oci_layout_path, Some(site.path("out")));
-        assert_eq!(request.outputs.digest_file, Some(PathBuf::from("/abs/digest")));
+        assert_eq!(
+            request.outputs.digest_file,
+            Some(TextOutput::File(PathBuf::from("/abs/digest")))
+        );
         assert_eq!(request.isolation, IsolationChoice::InPlace);
-        assert_eq!(request.ignore_paths, ["/a,b"]);
+        let mut ignored = IgnoredPaths::default();
+        ignored.add("/a,b").unwrap();
+        assert_eq!(request.ignored, ignored);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use reqwest::Url;
+
 use super::args::{Codec, Format, Image, Output};
 use super::environment::{self as env, Environment};
 use super::options::is_on;
 use super::problem::{Problem, noted};
 use super::value::{Int, Switch};
-use crate::build::request::{ImageOptions, LayerCompression, Outputs};
+use crate::build::request::{ImageOptions, LayerCompression, Outputs, Rehearsal, TextOutput};
 use crate::oci::{ManifestFormat, Reference};
 
 /// Reads the flags; what is wrong with them, or with several together, goes to `problems`.
@@ -17,10 +19,6 @@ pub(super) fn convert(
     environment: &Environment,
     problems: &mut Vec<Problem>,
 ) -> (Outputs, ImageOptions) {
-    // Whoever asks for what is not there yet must not get a build without it.
-    if is_on(output.dryrun) {
-        problems.push(Problem::DryRun);
-    }
     let outputs = outputs(output, environment, problems);
     let image = image_options(image, problems);
     check_combinations(&outputs, &image, problems);
@@ -31,18 +29,21 @@ pub(super) fn convert(
 pub(super) fn outputs(output: &Output, environment: &Environment, problems: &mut Vec<Problem>) -> Outputs {
     let destinations = destinations(&output.destination, problems);
     let no_push = no_push(output.no_push, environment, problems);
-    let mut file = |flag, path: &Option<PathBuf>| output_file(flag, path.as_deref()?, environment, problems);
+    let mut text = |flag, path: &Option<PathBuf>| text_output(flag, path.as_deref()?, environment, problems);
     Outputs {
         destinations,
         no_push,
         tar_path: output.tar_path.as_deref().map(|path| environment.absolute(path)),
         oci_layout_path: output.oci_layout_path.as_deref().map(|path| environment.absolute(path)),
-        digest_file: file("--digest-file", &output.digest_file),
-        image_name_with_digest_file: file("--image-name-with-digest-file", &output.image_name_with_digest_file),
-        image_name_tag_with_digest_file: file(
+        digest_file: text("--digest-file", &output.digest_file),
+        image_name_with_digest_file: text("--image-name-with-digest-file", &output.image_name_with_digest_file),
+        image_name_tag_with_digest_file: text(
             "--image-name-tag-with-digest-file",
             &output.image_name_tag_with_digest_file,
         ),
+        builder_output: environment
+            .path(env::BUILDER_OUTPUT)
+            .map(|path| environment.absolute(&path)),
     }
 }
 
@@ -68,18 +69,32 @@ fn no_push(flag: Option<Switch>, environment: &Environment, problems: &mut Vec<P
     }
 }
 
-/// The kaniko executor sends these files to `https://` addresses as well.
-fn output_file(
+/// A file, or as with the kaniko executor an `https://` address.
+fn text_output(
     flag: &'static str,
     path: &Path,
     environment: &Environment,
     problems: &mut Vec<Problem>,
-) -> Option<PathBuf> {
-    if path.to_string_lossy().starts_with("https://") {
-        problems.push(Problem::OutputUrl { flag });
-        return None;
+) -> Option<TextOutput> {
+    match path.to_str().filter(|text| text.starts_with("https://")) {
+        None => Some(TextOutput::File(environment.absolute(path))),
+        Some(address) => {
+            let url = Url::parse(address).map_err(|error| Problem::OutputAddress {
+                flag,
+                reason: error.to_string(),
+            });
+            noted(url, problems).map(TextOutput::Address)
+        }
     }
-    Some(environment.absolute(path))
+}
+
+/// What a line says of the plan; without the flag the variable only shows it.
+pub(super) fn rehearsal(output: &Output, environment: &Environment) -> Rehearsal {
+    match output.dryrun {
+        Some(Switch(true)) => Rehearsal::PlanOnly,
+        _ if environment.is_on(env::KANIKO_PRINT_PLAN) => Rehearsal::PlanFirst,
+        _ => Rehearsal::None,
+    }
 }
 
 fn image_options(image: &Image, problems: &mut Vec<Problem>) -> ImageOptions {
@@ -242,6 +257,30 @@ mod tests {
     }
 
     #[test]
+    fn results_go_to_files_and_addresses() {
+        let site = Site::new().with(env::BUILDER_OUTPUT, "out");
+        let line = ["--digest-file=https://u:p@h/x?y", "--image-name-with-digest-file=names"];
+        let outputs = site.convert(&line).unwrap().outputs;
+        let address = Url::parse("https://u:p@h/x?y").unwrap();
+        assert_eq!(outputs.digest_file, Some(TextOutput::Address(address)));
+        let names = TextOutput::File(site.path("names"));
+        assert_eq!(outputs.image_name_with_digest_file, Some(names));
+        assert_eq!(outputs.builder_output, Some(site.path("out")));
+    }
+
+    #[test]
+    fn a_plan_is_asked_for_by_flag_or_variable() {
+        let rehearsal = |value: &str, line: &[&str]| {
+            let site = Site::new().with(env::KANIKO_PRINT_PLAN, value);
+            site.convert(line).unwrap().rehearsal
+        };
+        assert_eq!(rehearsal("", &[]), Rehearsal::None);
+        assert_eq!(rehearsal("1", &[]), Rehearsal::PlanFirst);
+        assert_eq!(rehearsal("1", &["--dryrun=false"]), Rehearsal::PlanFirst);
+        assert_eq!(rehearsal("", &["--dryrun"]), Rehearsal::PlanOnly);
+    }
+
+    #[test]
     fn combinations_that_cannot_work_are_refused() {
         let destination = "--destination=r.example/app";
         for (line, expected) in [
@@ -289,11 +328,11 @@ mod tests {
                 &["--reproducible excludes --rewrite-timestamp=false"],
             ),
             (&[destination, "--reproducible=false", "--rewrite-timestamp=false"], &[]),
+            (&[destination, "--digest-file=https://x/y", "--dryrun"], &[]),
             (
-                &[destination, "--digest-file=https://x/y"],
-                &["--digest-file takes a file; sending the digest to an https:// address is not implemented yet"],
+                &[destination, "--digest-file=https://"],
+                &["--digest-file names no address: empty host"],
             ),
-            (&[destination, "--dryrun"], &["--dryrun is not implemented yet"]),
             (
                 &[destination, "--build-arg==x"],
                 &["--build-arg needs a name before the ="],

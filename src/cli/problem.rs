@@ -61,9 +61,12 @@ pub(super) enum Problem {
     /// A file of names, and no name.
     #[error("{flag} needs a --destination")]
     NameFileWithoutDestination { flag: &'static str },
-    /// Files are sent nowhere yet.
-    #[error("{flag} takes a file; sending the digest to an https:// address is not implemented yet")]
-    OutputUrl { flag: &'static str },
+    /// Begins like an address and is none.
+    #[error("{flag} names no address: {reason}")]
+    OutputAddress { flag: &'static str, reason: String },
+    /// Not a pattern of paths.
+    #[error("--ignore-path {0:?} is no pattern for paths in the image")]
+    IgnorePath(String),
     /// Docker's manifests know gzip only.
     #[error("--image-format=docker cannot hold --compression=zstd layers")]
     DockerZstd,
@@ -139,9 +142,6 @@ pub(super) enum Problem {
     /// A flag about what RUN sees and may do.
     #[error(transparent)]
     Run(RunProblem),
-    /// Would build after all.
-    #[error("--dryrun is not implemented yet")]
-    DryRun,
     /// Neither a context nor a default.
     #[error("please specify the build context with --context")]
     NoContext,
@@ -245,7 +245,6 @@ impl Diagnostic for Problem {
             }
             Self::InspectRemote => "fetch them first, and give the file and the directory",
             Self::NoStateDir => "name a directory with --store",
-            Self::OutputUrl { .. } => "write a file and send it in a later step of the pipeline",
             _ => return Vec::new(),
         };
         vec![hint.to_owned()]

@@ -1,6 +1,7 @@
 //! The registry flags: hosts spelled one way, mirrors in the order in which they are tried.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::args::Registry;
@@ -9,8 +10,8 @@ use super::options::is_on;
 use super::problem::Problem;
 use super::value::{Count, KeyValue, KeyValues};
 use crate::build::request::{Mirror, RegistryOptions};
-use crate::http::ClientCertificate;
-use crate::registry::CredentialSources;
+use crate::http::{ClientCertificate, Versions};
+use crate::registry::{BuiltinHelper, CredentialSources, CredentialVariables};
 use crate::secret::SecretText;
 
 /// Docker Hub, as references name it.
@@ -38,10 +39,14 @@ pub(super) fn convert(registry: &Registry, environment: &Environment, problems: 
         image_fs_extract_retry: count(registry.image_fs_extract_retry),
         push_ignore_immutable_tag_errors: is_on(registry.push_ignore_immutable_tag_errors),
         skip_push_permission_check: is_on(registry.skip_push_permission_check),
-        credential_helpers: credential_helpers(&registry.credential_helpers),
+        http_versions: http_versions(environment),
+        client_type: environment.filled(env::UPSTREAM_CLIENT_TYPE).and_then(client_type),
         certificate_file: environment.path(env::SSL_CERT_FILE),
         certificate_directory: environment.path(env::SSL_CERT_DIR),
-        credentials: credentials(environment),
+        credentials: CredentialSources {
+            helpers: builtin_helpers(&registry.credential_helpers),
+            ..credentials(environment)
+        },
         base_images: None,
     }
 }
@@ -206,10 +211,33 @@ fn client_certificates(
         .collect()
 }
 
-/// No flag means all helpers; `--credential-helpers=` alone means none.
-fn credential_helpers(names: &[String]) -> Option<Vec<String>> {
-    let filled = names.iter().filter(|name| !name.is_empty());
-    (!names.is_empty()).then(|| filled.cloned().collect())
+/// No flag means all helpers, in their own order; `--credential-helpers=` alone means none.
+fn builtin_helpers(names: &[String]) -> Vec<BuiltinHelper> {
+    let mut helpers = BuiltinHelper::ALL.to_vec();
+    if !names.is_empty() {
+        helpers.retain(|helper| names.iter().any(|name| name == helper.name()));
+    }
+    helpers
+}
+
+/// Go's way to switch HTTP/2 off, and the kaniko executor's.
+fn http_versions(environment: &Environment) -> Versions {
+    let settings = environment
+        .filled(env::GODEBUG)
+        .and_then(OsStr::to_str)
+        .unwrap_or_default();
+    let is_off = settings.split(',').any(|setting| setting.trim() == "http2client=0");
+    match is_off || environment.is_on(env::FF_KANIKO_DISABLE_HTTP2) {
+        true => Versions::Http1,
+        false => Versions::All,
+    }
+}
+
+/// What a header may hold; anything else is not worth an error.
+fn client_type(value: &OsStr) -> Option<String> {
+    let text = value.to_str()?;
+    let fits = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    fits.then(|| text.to_owned())
 }
 
 /// Where credentials are looked for.
@@ -224,7 +252,16 @@ pub(super) fn credentials(environment: &Environment) -> CredentialSources {
         xdg_config_home: environment.path(env::XDG_CONFIG_HOME),
         uid: environment.uid,
         path: environment.filled(env::PATH).map(ToOwned::to_owned),
+        variables: credential_variables(environment),
+        helpers: BuiltinHelper::ALL.to_vec(),
     }
+}
+
+fn credential_variables(environment: &Environment) -> CredentialVariables {
+    let wanted = environment.texts().filter(|(name, _)| CredentialVariables::wants(name));
+    wanted
+        .map(|(name, value)| (name.to_owned(), SecretText::new(value.to_owned())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -296,15 +333,33 @@ mod tests {
     #[test]
     fn helpers_are_all_some_or_none() {
         for (line, expected) in [
-            (&[][..], None),
-            (&["--credential-helpers="], Some(vec![])),
+            (&[][..], &BuiltinHelper::ALL[..]),
+            (&["--credential-helpers="], &[]),
             (
-                &["--credential-helpers=ecr", "--credential-helpers=env"],
-                Some(vec!["ecr".to_owned(), "env".to_owned()]),
+                &["--credential-helpers=gitlab", "--credential-helpers=ecr"],
+                &[BuiltinHelper::Gitlab],
             ),
         ] {
             let options = options(line, Environment::default()).unwrap();
-            assert_eq!(options.credential_helpers, expected, "{line:?}");
+            assert_eq!(options.credentials.helpers, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn http_2_can_be_switched_off_and_callers_named() {
+        for (name, value, expected) in [
+            (env::GODEBUG, "netdns=go,http2client=0", Versions::Http1),
+            (env::GODEBUG, "http2client=1", Versions::All),
+            (env::FF_KANIKO_DISABLE_HTTP2, "1", Versions::Http1),
+            (env::FF_KANIKO_DISABLE_HTTP2, "perhaps", Versions::All),
+        ] {
+            let options = options(&[], Environment::default().with(name, value)).unwrap();
+            assert_eq!(options.http_versions, expected, "{name}={value}");
+        }
+        for (value, expected) in [("cloud build/1", Some("cloud build/1")), ("", None), ("a\nb", None)] {
+            let environment = Environment::default().with(env::UPSTREAM_CLIENT_TYPE, value);
+            let options = options(&[], environment).unwrap();
+            assert_eq!(options.client_type.as_deref(), expected, "{value:?}");
         }
     }
 

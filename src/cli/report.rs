@@ -9,6 +9,11 @@ pub(super) fn render(diagnostic: &(impl Diagnostic + ?Sized), palette: Palette) 
     labelled(&palette.error("error:"), diagnostic, palette)
 }
 
+/// The same, led by what was being done.
+pub(super) fn render_of_task(task: &str, diagnostic: &(impl Diagnostic + ?Sized), palette: Palette) -> String {
+    labelled(&palette.error(&format!("error {task}:")), diagnostic, palette)
+}
+
 /// The same for what is no error.
 pub(super) fn render_warning(diagnostic: &(impl Diagnostic + ?Sized), palette: Palette) -> String {
     labelled(&palette.warning("warning:"), diagnostic, palette)

@@ -8,11 +8,12 @@ use std::io::Read as _;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::args::Run;
 use super::environment::{self as env, Environment};
 use super::problem::Problem;
+use crate::build::request::{RunVolume, VolumeAccess};
 use crate::plan::{DeviceGrant, Grants, Network, Sandbox, Ulimit, UlimitName, parse_size};
 use crate::secret::SecretValue;
 
@@ -51,6 +52,14 @@ pub(super) enum RunProblem {
     NotAnAgent { id: String, path: PathBuf },
     #[error("--ssh {id} is given twice")]
     AgentTwice { id: String },
+    #[error("--run-volume {0:?} is not of the form PATH[:TARGET][:ro] with an absolute TARGET other than /")]
+    Volume(String),
+    #[error("--run-volume {}: there is no such file or directory to give to RUN", path.display())]
+    VolumeUnreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("--network {0:?} is unknown (default, host and none are known)")]
     Network(String),
     #[error("--allow {0:?} is unknown (network.host, security.insecure and device[=NAME] are known)")]
@@ -87,6 +96,7 @@ pub(super) struct RunOptions {
     pub(super) grants: Grants,
     pub(super) secrets: BTreeMap<String, SecretValue>,
     pub(super) ssh_agents: BTreeMap<String, PathBuf>,
+    pub(super) volumes: Vec<RunVolume>,
 }
 
 /// Reads the flags; what is wrong with them goes to `problems`.
@@ -98,6 +108,9 @@ pub(super) fn convert(run: &Run, environment: &Environment, problems: &mut Vec<P
     }
     for text in &run.ssh {
         note(options.add_agent(text, environment));
+    }
+    for text in &run.run_volume {
+        note(parse_volume(text, environment).map(|volume| options.volumes.push(volume)));
     }
     note(options.set_network(run.network.as_deref()));
     for text in &run.allow {
@@ -255,6 +268,41 @@ fn read_at_most(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// `PATH[:TARGET][:ro|:rw]`.
+fn parse_volume(text: &str, environment: &Environment) -> Result<RunVolume, RunProblem> {
+    let wrong = || RunProblem::Volume(text.to_owned());
+    let mut parts: Vec<&str> = text.split(':').collect();
+    let access = match parts.last() {
+        Some(&"ro") => VolumeAccess::ReadOnly,
+        _ => VolumeAccess::ReadWrite,
+    };
+    parts.pop_if(|last| matches!(*last, "ro" | "rw"));
+    let (source, target) = match parts[..] {
+        [source] => (source, None),
+        [source, target] => (source, Some(target)),
+        _ => return Err(wrong()),
+    };
+    if source.is_empty() {
+        return Err(wrong());
+    }
+    let source = environment.absolute(Path::new(source));
+    let target: PathBuf = match target {
+        Some(target) => Path::new(target).components().collect(),
+        None => source.clone(),
+    };
+    let climbs = target.components().any(|part| part == Component::ParentDir);
+    if !target.is_absolute() || target == Path::new("/") || climbs {
+        return Err(wrong());
+    }
+    match std::fs::metadata(&source) {
+        Ok(_) => Ok(RunVolume { source, target, access }),
+        Err(error) => Err(RunProblem::VolumeUnreadable {
+            path: source,
+            source: error,
+        }),
+    }
+}
+
 /// `name:address` or `name=address`; IPv6 may stand in brackets.
 fn parse_host(text: &str) -> Result<(String, IpAddr), RunProblem> {
     let wrong = || RunProblem::Host(text.to_owned());
@@ -330,6 +378,27 @@ mod tests {
     }
 
     #[test]
+    fn volumes_have_a_source_a_target_and_an_access() {
+        let site = Site::new();
+        std::fs::write(site.path("file"), "").unwrap();
+        let here = site.path("context").display().to_string();
+        for (text, source, target, access) in [
+            ("context:/w", "context", "/w", VolumeAccess::ReadWrite),
+            ("file:/etc/netrc/:ro", "file", "/etc/netrc", VolumeAccess::ReadOnly),
+            (&here, "context", &here, VolumeAccess::ReadWrite),
+            (&format!("{here}/:rw"), "context", &here, VolumeAccess::ReadWrite),
+        ] {
+            let expected = RunVolume {
+                source: site.path(source),
+                target: target.into(),
+                access,
+            };
+            let request = convert(&site, &["--run-volume", text]).unwrap();
+            assert_eq!(request.run_volumes, [expected], "{text}");
+        }
+    }
+
+    #[test]
     fn mistakes_name_the_flag() {
         let site = Site::new();
         std::fs::write(site.path("file"), "content").unwrap();
@@ -356,6 +425,18 @@ mod tests {
             (
                 &["--secret=id=a,src=file", "--secret=id=a,src=file"],
                 "--secret a is given twice",
+            ),
+            (
+                &["--run-volume=none"],
+                "--run-volume DIR/none: there is no such file or directory to give to RUN",
+            ),
+            (
+                &["--run-volume=context:/"],
+                "--run-volume \"context:/\" is not of the form PATH[:TARGET][:ro] with an absolute TARGET other than /",
+            ),
+            (
+                &["--run-volume=context:w"],
+                "--run-volume \"context:w\" is not of the form PATH[:TARGET][:ro] with an absolute TARGET other than /",
             ),
             (&["--ssh=default"], "--ssh default: SSH_AUTH_SOCK is not set"),
             (&["--ssh=a=none"], "--ssh a: cannot use DIR/none"),

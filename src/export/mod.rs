@@ -8,12 +8,13 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::build::request::{BuildRequest, Outputs};
+use crate::build::request::{BuildRequest, Outputs, TextOutput};
 use crate::build::{BuildError, Problem};
 use crate::image::{Image, ImageIndex};
 use crate::oci::{Annotated, Digest, MediaType, Reference};
 use crate::progress::{Event, Progress};
 use crate::registry::Client;
+use crate::remote::Remote;
 use crate::store::{ArchiveImage, Blob, ImageLayout, StoreError, write_archive};
 
 /// An image with all its blobs at hand.
@@ -201,20 +202,50 @@ fn put(client: &Client, target: &Reference, bytes: &[u8], media_type: &MediaType
 /// Writes the files in which pipelines look for the image's digest and names, in kaniko's formats.
 ///
 /// # Errors
-/// [`Problem::WriteFile`].
-pub fn write_name_files(digest: &Digest, outputs: &Outputs) -> Result<(), BuildError> {
-    if let Some(path) = &outputs.digest_file {
-        write_file(path, &digest.to_string())?;
+/// [`Problem::WriteFile`], or [`Problem::SendText`] for one that is an address.
+pub fn write_name_files(digest: &Digest, outputs: &Outputs, remote: &Remote) -> Result<(), BuildError> {
+    if let Some(output) = &outputs.digest_file {
+        write_text(output, &digest.to_string(), remote)?;
     }
-    if let Some(path) = &outputs.image_name_with_digest_file {
-        write_file(path, &names(&outputs.destinations, digest, Reference::kaniko_name))?;
+    if let Some(output) = &outputs.image_name_with_digest_file {
+        write_text(
+            output,
+            &names(&outputs.destinations, digest, Reference::kaniko_name),
+            remote,
+        )?;
     }
-    if let Some(path) = &outputs.image_name_tag_with_digest_file {
+    if let Some(output) = &outputs.image_name_tag_with_digest_file {
         let with_tag =
             |reference: &Reference| format!("{}:{}", reference.kaniko_name(), reference.tag().unwrap_or("latest"));
-        write_file(path, &names(&outputs.destinations, digest, with_tag))?;
+        write_text(output, &names(&outputs.destinations, digest, with_tag), remote)?;
+    }
+    if let (Some(directory), pushed @ [_, ..]) = (&outputs.builder_output, outputs.pushes()) {
+        write_file(&directory.join("images"), &pushed_images(pushed, digest))?;
     }
     Ok(())
+}
+
+fn write_text(output: &TextOutput, text: &str, remote: &Remote) -> Result<(), BuildError> {
+    match output {
+        TextOutput::File(path) => write_file(path, text),
+        TextOutput::Address(url) => remote.put_text(url, text).map_err(|source| {
+            Problem::SendText {
+                address: crate::http::redact(url),
+                source,
+            }
+            .into()
+        }),
+    }
+}
+
+/// A JSON object a line, as Cloud Build reads it.
+fn pushed_images(destinations: &[Reference], digest: &Digest) -> String {
+    let name = |reference: &Reference| format!("{}:{}", reference.kaniko_name(), reference.tag().unwrap_or("latest"));
+    let line = |reference: &Reference| {
+        let (name, digest) = (serde_json::json!(name(reference)), digest.to_string());
+        format!("{{\"name\":{name},\"digest\":\"{digest}\"}}\n")
+    };
+    destinations.iter().map(line).collect()
 }
 
 fn names(destinations: &[Reference], digest: &Digest, name: impl Fn(&Reference) -> String) -> String {
@@ -277,6 +308,9 @@ mod tests {
             lines,
             format!("index.docker.io/library/app@{digest}\n127.0.0.1:5000/x/y@{digest}\n")
         );
+        let line = |name: &str| format!("{{\"name\":\"{name}\",\"digest\":\"{digest}\"}}\n");
+        let expected = line("index.docker.io/library/app:1") + &line("127.0.0.1:5000/x/y:2");
+        assert_eq!(pushed_images(&destinations, &digest), expected);
     }
 
     #[test]

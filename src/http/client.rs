@@ -38,6 +38,16 @@ impl Proxied {
     }
 }
 
+/// Which versions of HTTP may be spoken over TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Versions {
+    /// HTTP/2 where the server has it.
+    #[default]
+    All,
+    /// Nothing newer than HTTP/1.1: some registries are faster that way.
+    Http1,
+}
+
 /// What a client is made of besides TLS.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup<'a> {
@@ -46,10 +56,16 @@ pub(crate) struct Setup<'a> {
     /// For the head of an answer, and for each read of its body; a limit of the request itself comes before it.
     pub(crate) idle_timeout: Duration,
     pub(crate) proxied: Proxied,
+    pub(crate) versions: Versions,
 }
 
 /// Makes a client that follows no redirect: whoever asks decides where credentials may go.
-pub(crate) fn build(tls: ClientConfig, setup: &Setup<'_>) -> Result<HttpClient, ClientError> {
+pub(crate) fn build(mut tls: ClientConfig, setup: &Setup<'_>) -> Result<HttpClient, ClientError> {
+    // A preconfigured backend gets no ALPN from the HTTP client.
+    tls.alpn_protocols = match setup.versions {
+        Versions::All => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Versions::Http1 => vec![b"http/1.1".to_vec()],
+    };
     let builder = HttpClient::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
@@ -62,6 +78,10 @@ pub(crate) fn build(tls: ClientConfig, setup: &Setup<'_>) -> Result<HttpClient, 
         .tcp_user_timeout(UNACKNOWLEDGED)
         .pool_idle_timeout(POOL_IDLE)
         .http2_adaptive_window(true);
+    let builder = match setup.versions {
+        Versions::All => builder,
+        Versions::Http1 => builder.http1_only(),
+    };
     let builder = match setup.proxied {
         Proxied::AsConfigured => builder,
         Proxied::Never => builder.no_proxy(),
@@ -102,6 +122,13 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Where people run registries without TLS: this machine, private networks (RFC 1918), and names of the local network.
+pub(crate) fn is_private(host: &str) -> bool {
+    let name = host.split(':').next().unwrap_or_default();
+    let is_private = |ip: std::net::Ipv4Addr| ip.is_private();
+    is_loopback(host) || name.ends_with(".local") || name.parse().is_ok_and(is_private)
+}
+
 /// Literal addresses and names of this machine and its link, where a public server has no business.
 pub(crate) fn is_internal(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
@@ -139,6 +166,24 @@ mod tests {
             "169.254.1.1",
         ] {
             assert!(!is_loopback(host), "{host}");
+        }
+        for host in [
+            "10.0.0.1",
+            "172.16.0.1:5000",
+            "192.168.1.1",
+            "registry.local:5000",
+            "localhost",
+        ] {
+            assert!(is_private(host), "{host}");
+        }
+        for host in [
+            "172.32.0.1",
+            "11.0.0.1:5000",
+            "local",
+            "registry.local.example",
+            "[fd00::1]:5000",
+        ] {
+            assert!(!is_private(host), "{host}");
         }
         assert!(is_internal(&Url::parse("http://169.254.169.254/latest").unwrap()));
         assert!(!is_internal(&Url::parse("https://h.example/").unwrap()));

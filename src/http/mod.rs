@@ -11,6 +11,7 @@ pub(crate) mod redirect;
 pub(crate) mod retry;
 pub(crate) mod tls;
 
+pub use client::Versions;
 pub use failure::{ClientError, Failure, RequestLine, RootCause, Unanswered};
 pub(crate) use failure::{host_of, redact};
 pub use redirect::{LocationError, RefusedRedirect};

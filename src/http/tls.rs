@@ -21,14 +21,21 @@ pub enum Verification {
 }
 
 /// The authorities that the machine trusts, or Mozilla's list where it has none, as in an image of nothing but this
-/// program. `file` and `directory` replace the usual places.
-pub(crate) fn machine_roots(file: Option<&Path>, directory: Option<&Path>) -> RootCertStore {
-    let found = match (file, directory) {
-        (None, None) => rustls_native_certs::load_native_certs(),
-        (file, directory) => rustls_native_certs::load_certs_from_paths(file, directory),
-    };
+/// program. `file` and `directories`, several of them with colons between, replace the usual places.
+pub(crate) fn machine_roots(file: Option<&Path>, directories: Option<&Path>) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
+    let mut add = |found: rustls_native_certs::CertificateResult| roots.add_parsable_certificates(found.certs);
+    match (file, directories) {
+        (None, None) => drop(add(rustls_native_certs::load_native_certs())),
+        (file, directories) => {
+            if file.is_some() {
+                add(rustls_native_certs::load_certs_from_paths(file, None));
+            }
+            for directory in directories.into_iter().flat_map(std::env::split_paths) {
+                add(rustls_native_certs::load_certs_from_paths(None, Some(&directory)));
+            }
+        }
+    }
     if roots.is_empty() {
         roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
     }
@@ -60,7 +67,7 @@ pub(crate) fn client_config(
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(TrustAnybody(provider))),
     };
-    let mut config = match identity {
+    let config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
             let chain = read_certificates(&identity.certificate)?;
@@ -69,8 +76,6 @@ pub(crate) fn client_config(
             configured.map_err(ClientError::Tls)?
         }
     };
-    // A preconfigured backend gets no ALPN from the HTTP client.
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 

@@ -14,6 +14,7 @@ use super::attributes::{Attributes, Capabilities, XattrWarnings};
 use super::decompress::Format;
 use super::entry::{Entry, EntryKind};
 use super::error::{ApplyError, io_error};
+use super::ignored::IgnoredPaths;
 use super::limits::Limits;
 use super::parents::Parent;
 use super::pipeline::{self, Chunks, Environment};
@@ -81,6 +82,7 @@ pub struct Applier<'a> {
     warn: &'a dyn Fn(&str),
     cancel: &'a Cancel,
     xattr_warnings: XattrWarnings,
+    ignored: Option<&'a IgnoredPaths>,
 }
 
 impl std::fmt::Debug for Applier<'_> {
@@ -108,7 +110,15 @@ impl<'a> Applier<'a> {
             warn,
             cancel,
             xattr_warnings: XattrWarnings::default(),
+            ignored: None,
         }
+    }
+
+    /// Leaves these paths as they are.
+    #[must_use]
+    pub const fn ignoring(mut self, ignored: &'a IgnoredPaths) -> Self {
+        self.ignored = Some(ignored);
+        self
     }
 
     /// Applies one layer from the bytes of its blob, compressed or not, and reads them to their end.
@@ -150,6 +160,7 @@ impl<'a> Applier<'a> {
             placer: Placer::new(surroundings, attributes, Written::Upper(HashSet::new())),
             kind,
             plnk: None,
+            ignored: self.ignored,
         };
         let mut tar = TarReader::new(chunks);
         let mut entries = 0;
@@ -173,6 +184,7 @@ struct Unpacking<'a> {
     placer: Placer<'a>,
     kind: LayerKind,
     plnk: Option<Plnk>,
+    ignored: Option<&'a IgnoredPaths>,
 }
 
 /// Files of AUFS that later entries link to, in a directory that vanishes with the layer's end.
@@ -188,11 +200,14 @@ impl Unpacking<'_> {
             entry: path.display_absolute(),
         };
         match classify(&path).map_err(invalid)? {
+            EntryName::Normal if self.ignores(&path) => Ok(()),
             EntryName::Normal => self.normal(entry, &path, tar),
+            EntryName::Whiteout(target) if self.ignores(&target) => Ok(()),
             EntryName::Whiteout(target) => {
                 self.warn_of_odd_whiteout(entry);
                 self.whiteout(&target)
             }
+            EntryName::Opaque(directory) if self.ignores(&directory) => Ok(()),
             EntryName::Opaque(directory) => {
                 self.warn_of_odd_whiteout(entry);
                 self.opaque(&directory)
@@ -200,6 +215,10 @@ impl Unpacking<'_> {
             EntryName::Plnk(name) => self.plnk_file(entry, name, tar),
             EntryName::Metadata => Ok(()),
         }
+    }
+
+    fn ignores(&self, path: &RootfsPath) -> bool {
+        self.ignored.is_some_and(|ignored| ignored.cover(path))
     }
 
     fn normal(&mut self, entry: &Entry, path: &RootfsPath, tar: &mut TarReader<&mut Chunks>) -> Result<(), ApplyError> {
@@ -233,6 +252,14 @@ impl Unpacking<'_> {
             source,
         };
         let target = RootfsPath::parse(&entry.link).map_err(link_path)?;
+        if self.ignores(&target) {
+            (self.placer.warn)(&format!(
+                "{} is a link to {}, which is ignored; it is left out as well",
+                spot.path.display_absolute(),
+                target.display_absolute()
+            ));
+            return Ok(());
+        }
         match (target.split_last(), &self.plnk) {
             (Some((parent, name)), Some(plnk)) if parent.as_bytes() == PLNK => {
                 let missing = || ApplyError::LinkTargetMissing {

@@ -245,6 +245,22 @@ impl RegistryError {
         }
     }
 
+    /// Whether the registry refuses to let an existing tag point elsewhere. There is no code for that; these are the
+    /// words of ECR, in its variants, and of Harbor.
+    #[must_use]
+    pub fn is_immutable_tag(&self) -> bool {
+        const WORDS: [&str; 4] = [
+            "The repository has enabled tag immutability",
+            "cannot be overwritten because the tag is immutable",
+            "cannot be overwritten because the repository is immutable",
+            "configured as immutable",
+        ];
+        match self {
+            Self::Answer { answer, .. } => WORDS.iter().any(|words| answer.message.contains(words)),
+            _ => false,
+        }
+    }
+
     pub(super) fn transport(request: RequestLine, error: &(dyn Error + 'static)) -> Self {
         Self::Transport(Unanswered::new(request, error))
     }

@@ -40,9 +40,12 @@ use crate::http::{self, retry::describe};
 use crate::oci::{Digest, Reference};
 use crate::progress::{Event, Progress, Transfer};
 
-pub use self::credentials::{Credential, CredentialError, CredentialFile, CredentialSources, Credentials, Keeper};
+pub use self::credentials::{
+    BuiltinHelper, Credential, CredentialError, CredentialFile, CredentialSources, CredentialVariables, Credentials,
+    Keeper,
+};
 pub use self::error::{ErrorAnswer, Identity, RegistryError};
-pub use self::options::{RegistryOptions, Timeouts};
+pub use self::options::{RegistryOptions, Timeouts, user_agent};
 pub use self::pull::ResolvedImage;
 
 /// How often the progress of one blob is told.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::http::{Backoff, ClientCertificate};
+use crate::http::{Backoff, ClientCertificate, Versions};
 use crate::store::BaseImages;
 
 /// How to talk to registries. Hosts are written as in a reference, with their port.
@@ -41,6 +41,10 @@ pub struct RegistryOptions {
     pub backoff: Backoff,
     /// How long to wait for whom.
     pub timeouts: Timeouts,
+    /// Which versions of HTTP may be spoken.
+    pub http_versions: Versions,
+    /// Whether a tag that exists and must not change counts as pushed.
+    pub ignore_immutable_tags: bool,
     /// `User-Agent` of every request.
     pub user_agent: String,
     /// Where the machine's certificate authorities are, instead of the usual places (`SSL_CERT_FILE`).
@@ -80,11 +84,23 @@ impl Default for RegistryOptions {
             download_retry: 5,
             backoff: Backoff::default(),
             timeouts: Timeouts::default(),
-            user_agent: concat!("rbuild/", env!("CARGO_PKG_VERSION")).to_owned(),
+            http_versions: Versions::All,
+            ignore_immutable_tags: false,
+            user_agent: user_agent(None),
             certificate_file: None,
             certificate_directory: None,
             base_images: None,
         }
+    }
+}
+
+/// What requests say of who sends them; `client` is what calls us, if it has a name.
+#[must_use]
+pub fn user_agent(client: Option<&str>) -> String {
+    const OWN: &str = concat!("rbuild/", env!("CARGO_PKG_VERSION"));
+    match client {
+        None => OWN.to_owned(),
+        Some(client) => format!("{OWN},{client}"),
     }
 }
 

@@ -16,7 +16,7 @@ use super::error::RegistryError;
 use super::message::{Body, Request, Response};
 use super::options::RegistryOptions;
 use crate::cancel::Cancel;
-use crate::http::client::{self, Proxied, is_internal, is_loopback};
+use crate::http::client::{self, Proxied, is_internal, is_private};
 use crate::http::redirect::{self, Downgrade, MAX_REDIRECTS};
 use crate::http::tls::{self, Verification};
 use crate::http::{Failure, RefusedRedirect, RequestLine, host_of};
@@ -111,7 +111,7 @@ impl Transport {
             Direction::Pull => self.options.insecure_pull,
             Direction::Push => self.options.insecure_push,
         };
-        everywhere || self.options.insecure_registries.contains(host) || is_loopback(host)
+        everywhere || self.options.insecure_registries.contains(host) || is_private(host)
     }
 
     fn send_once(
@@ -257,6 +257,7 @@ impl Transport {
             connect_timeout: self.options.timeouts.connect,
             idle_timeout: self.options.timeouts.idle,
             proxied: key.proxied,
+            versions: self.options.http_versions,
         };
         Ok(client::build(tls, &setup)?)
     }

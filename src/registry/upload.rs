@@ -15,6 +15,7 @@ use super::location;
 use super::message::{Body, Reopen, Request, Response};
 use super::{Client, Inner, Meter, RegistryError, same_registry};
 use crate::cancel::Cancel;
+use crate::http::retry::describe;
 use crate::http::{LocationError, host_of, redirect};
 use crate::oci::{Descriptor, Digest, MediaType, Reference};
 use crate::progress::{Event, Transfer, TransferEnd};
@@ -320,6 +321,14 @@ impl<'a> Push<'a> {
         loop {
             let error = match self.put_manifest_once(&url, bytes, media_type, &digest) {
                 Ok(()) => return Ok(digest),
+                Err(error) if self.inner.options.ignore_immutable_tags && error.is_immutable_tag() => {
+                    self.inner.warn(&format!(
+                        "{} exists, is immutable, and stays what it is: {}",
+                        self.target,
+                        describe(&error)
+                    ));
+                    return Ok(digest);
+                }
                 Err(error) => error,
             };
             if leaves_doubt(&error) && self.has_manifest(&url, &digest, media_type).unwrap_or(false) {

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Url};
+
 use super::git;
 use super::http;
 use super::kept::KeptDownloads;
-use super::web::Web;
+use super::web::{Ask, Web};
 use super::{GitSource, RemoteError, UrlSource};
 use crate::cancel::Cancel;
-use crate::http::Backoff;
+use crate::http::{Backoff, redact};
 use crate::oci::Digest;
 use crate::progress::Progress;
 use crate::registry::Timeouts;
@@ -94,6 +97,20 @@ impl Remote {
     /// [`RemoteError`]; then the file is not there.
     pub fn download(&self, source: &UrlSource, into: &Path) -> Result<Fetched, RemoteError> {
         http::download(&self.web, &self.kept, source, into)
+    }
+
+    /// Sends `text` to an address with PUT, as the kaniko executor sends a digest.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; any status but success is one.
+    pub fn put_text(&self, url: &Url, text: &str) -> Result<(), RemoteError> {
+        let ask = Ask {
+            body: text.into(),
+            ..Ask::new(Method::PUT, url.clone())
+        };
+        let ask = ask.header(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        let what = format!("sending to {}", redact(url));
+        self.web.with_retries(&what, || self.web.send(&ask)?.check().map(drop))
     }
 
     /// Writes the files of a commit into the existing, empty directory `into`, all of them whatever

@@ -159,7 +159,7 @@ impl Web {
             .request(ask.method.clone(), url.clone())
             .headers(headers);
         let builder = match ask.method {
-            Method::POST => builder.body(ask.body.clone()),
+            Method::POST | Method::PUT => builder.body(ask.body.clone()),
             _ => builder,
         };
         match client::wait_for(&self.cancel, move || builder.send())? {
@@ -188,6 +188,7 @@ impl Web {
             connect_timeout: options.timeouts.connect,
             idle_timeout: options.timeouts.idle,
             proxied,
+            versions: client::Versions::All,
         };
         let client = client::build(tls::client_config(roots, verification, None)?, &setup)?;
         clients.insert((proxied, verification), client.clone());

@@ -37,6 +37,13 @@ impl ChangeSet {
         ChangeSetBuilder::default()
     }
 
+    /// The changes of other paths than these.
+    #[must_use]
+    pub fn without(mut self, leave_out: impl Fn(&RootfsPath) -> bool) -> Self {
+        self.changes.retain(|change| !leave_out(&change.path));
+        self
+    }
+
     /// Of a walk, which finds every path once, and nothing below a deleted one; other names of a
     /// file may have been found twice.
     pub(super) fn from_unsorted(mut changes: Vec<Change>) -> Self {

@@ -7,10 +7,11 @@ mod bind;
 mod cache;
 mod devices;
 mod error;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent::Agent;
@@ -20,7 +21,7 @@ pub use error::MountError;
 pub(crate) use bind::Views;
 
 use super::error::BuildError;
-use super::request::BuildRequest;
+use super::request::{BuildRequest, RunVolume};
 use super::session::Session;
 use crate::plan::{self, DeviceGrant, MountKind, RunStep, SecretMount, SshMount};
 use crate::rootfs::Rootfs;
@@ -41,6 +42,10 @@ pub(crate) struct Supplies {
     pub(crate) caches: CacheMounts,
     /// Parts of the context as mounts show them.
     pub(crate) views: Views,
+    /// What every step sees of the machine.
+    volumes: Vec<RunVolume>,
+    /// What of the machine a step may miss.
+    outside: Vec<PathBuf>,
 }
 
 impl Supplies {
@@ -52,7 +57,14 @@ impl Supplies {
             device_grant: request.grants.devices.clone(),
             caches,
             views: Views::default(),
+            volumes: request.run_volumes.clone(),
+            outside: volume::outside(request),
         }
+    }
+
+    /// What of the machine a failed step named and did not see: `texts` are its command and its last words.
+    pub(crate) fn unseen(&self, rootfs: &Path, texts: &[String]) -> Option<PathBuf> {
+        volume::unseen(&self.outside, &self.volumes, rootfs, texts)
     }
 }
 
@@ -63,6 +75,8 @@ pub enum Absent {
     Secret(String),
     /// The SSH agent of this ID.
     Agent(String),
+    /// A file or directory of the machine, which it names and does not see.
+    Place(PathBuf),
 }
 
 impl Absent {
@@ -75,6 +89,13 @@ impl Absent {
             ),
             Self::Agent(id) => {
                 format!("the SSH agent {id} that this RUN mounts was not handed in; if it is needed: --ssh={id}")
+            }
+            Self::Place(place) => {
+                let place = place.display();
+                format!(
+                    "a RUN does not see {place} of this machine; if it is meant to, add --run-volume={place} (:ro behind it for \
+                     reading only)"
+                )
             }
         }
     }
@@ -106,7 +127,10 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Makes ready what `step` mounts. Waits for caches that others have locked.
     pub(crate) fn of(step: &RunStep, session: &Session) -> Result<Self, BuildError> {
-        let mut prepared = Self::default();
+        let mut prepared = Self {
+            mounts: volume::mounts(&session.supplies.volumes),
+            ..Self::default()
+        };
         prepared.hold_caches(step, session)?;
         for (index, mount) in step.mounts.iter().enumerate() {
             prepared.add(index, mount, session)?;

@@ -24,16 +24,16 @@ pub(in crate::cli) struct PushArgs {
     #[arg(long, short = 'd', value_name = "REFERENCE")]
     destination: Vec<String>,
 
-    /// Write the image's digest, without a newline
-    #[arg(long, value_name = "FILE")]
+    /// Write the image's digest, without a newline; an https:// URL gets it with PUT, as with the next two
+    #[arg(long, value_name = "FILE|URL")]
     digest_file: Option<PathBuf>,
 
     /// Write a line repository@digest per destination
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|URL")]
     image_name_with_digest_file: Option<PathBuf>,
 
     /// Write a line repository:tag@digest per destination
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|URL")]
     image_name_tag_with_digest_file: Option<PathBuf>,
 
     /// Directory for blobs on their way [default: /var/lib/rbuild for root, else ~/.local/share/rbuild]

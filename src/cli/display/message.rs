@@ -117,9 +117,7 @@ impl Message {
             Event::Isolation(text) => info(format!("Isolation: {}", clean(text))),
             Event::Resolving(reference) => info(format!("Retrieving image manifest {reference}")),
             Event::Resolved(reference, digest) => info(format!("Resolved {reference} to {digest}")),
-            Event::StageStart { stage, base } => {
-                info(format!("Building stage '{}' from {}", clean(stage), clean(base)))
-            }
+            Event::StageStart { .. } => stage_start(event),
             Event::StepStart { step, text } => Some(Self::of_step(step, headline(text))),
             Event::StepEnd { step, took } => Some(Self::of_step(step, format!("Done in {}", units::duration(took)))),
             Event::Layer { step, digest, size } => {
@@ -136,8 +134,10 @@ impl Message {
                 ..Self::of_step(step, clean(text))
             }),
             Event::Info(text) => info(clean(text)),
+            Event::StepInfo { step, text } => Some(Self::of_step(step, clean(text))),
             Event::Debug(text) => Some(Self::bare(Level::Debug, clean(text))),
-            Event::TransferStart { .. }
+            Event::Plan(_)
+            | Event::TransferStart { .. }
             | Event::TransferProgress { .. }
             | Event::TransferEnd { .. }
             | Event::FetchStart { .. }
@@ -170,6 +170,28 @@ fn output(step: StepRef<'_>, stream: Stream, text: String) -> Message {
         kind: Kind::Output,
         ..Message::of_step(step, text)
     }
+}
+
+/// The kaniko executor's words, and behind them the name of the stage.
+fn stage_start(event: Event<'_>) -> Option<Message> {
+    let Event::StageStart {
+        stage,
+        base,
+        index,
+        base_index,
+    } = event
+    else {
+        return None;
+    };
+    let base_index = base_index.map_or_else(|| "-1".to_owned(), |index| index.to_string());
+    let mut text = format!("Building stage '{base}' [idx: '{index}', base-idx: '{base_index}']");
+    if stage != index.to_string() {
+        text.push_str(&format!(" as {stage}"));
+    }
+    Some(Message::bare(
+        Level::Info,
+        sanitize::line(text.as_bytes(), Escapes::Drop),
+    ))
 }
 
 fn retry(event: Event<'_>) -> Option<Message> {
@@ -239,9 +261,21 @@ mod tests {
                 Event::StageStart {
                     stage: "build",
                     base: "debian",
+                    index: 2,
+                    base_index: None,
                 },
                 None,
-                "Building stage 'build' from debian".to_owned(),
+                "Building stage 'debian' [idx: '2', base-idx: '-1'] as build".to_owned(),
+            ),
+            (
+                Event::StageStart {
+                    stage: "1",
+                    base: "build",
+                    index: 1,
+                    base_index: Some(0),
+                },
+                None,
+                "Building stage 'build' [idx: '1', base-idx: '0']".to_owned(),
             ),
             (
                 Event::StepStart {

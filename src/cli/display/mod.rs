@@ -25,7 +25,7 @@ pub(super) use self::message::Threshold;
 use self::message::{Level, Message};
 use self::plain::Plain;
 use self::terminal::Terminal;
-use super::args::{LogFormat, Logging, ProgressStyle};
+use super::args::{LogFormat, Logging, PROGRAM, ProgressStyle, USAGE};
 use super::environment::{Environment, NO_COLOR, TERM};
 use super::report;
 use super::value::Switch;
@@ -76,8 +76,8 @@ impl Sink {
 }
 
 impl Settings {
-    /// Colour and live lines need a terminal that takes escape sequences, whatever was asked for: a log
-    /// file full of them helps nobody.
+    /// Live lines need a terminal that takes escape sequences, whatever was asked for: a log file full of them helps
+    /// nobody. So does colour, unless the format was asked for by its name.
     pub(super) fn new(logging: &Logging, environment: &Environment, sink: Sink) -> Self {
         let on = |flag: Option<Switch>| flag.is_some_and(|Switch(on)| on);
         let capable = sink == Sink::Terminal && environment.get(TERM).is_none_or(|term| term != "dumb");
@@ -85,7 +85,9 @@ impl Settings {
             Some(Switch(off)) => off,
             None => environment.filled(NO_COLOR).is_some(),
         };
-        let palette = match capable && !colourless {
+        // Some logs are shown with their colours; who says so by name means it.
+        let asked = logging.log_format == Some(LogFormat::Color);
+        let palette = match (capable || asked) && !colourless {
             true => Palette::Colour,
             false => Palette::Plain,
         };
@@ -161,19 +163,45 @@ impl Display {
 pub(super) fn print_error(settings: Settings, diagnostic: &(impl Diagnostic + ?Sized)) {
     let rendered = match settings.format.shape() {
         Shape::Human(palette) => report::render(diagnostic, palette),
-        Shape::Text | Shape::Json => {
-            let text = format!("{diagnostic}{}", report::details(diagnostic, Palette::Plain));
-            settings.format.line(&Message::bare(Level::Error, text))
-        }
+        Shape::Text | Shape::Json => record(settings, "", diagnostic),
     };
+    print_report(&rendered);
+}
+
+/// Prints why a build failed, led by what was being done.
+pub(super) fn print_failure(settings: Settings, error: &(impl Diagnostic + ?Sized)) {
+    let Some(task) = error.task() else {
+        return print_error(settings, error);
+    };
+    let rendered = match settings.format.shape() {
+        Shape::Human(palette) => report::render_of_task(task, error, palette),
+        Shape::Text | Shape::Json => record(settings, &format!("error {task}: "), error),
+    };
+    print_report(&rendered);
+}
+
+fn record(settings: Settings, label: &str, diagnostic: &(impl Diagnostic + ?Sized)) -> String {
+    let text = format!("{label}{diagnostic}{}", report::details(diagnostic, Palette::Plain));
+    settings.format.line(&Message::bare(Level::Error, text))
+}
+
+fn print_report(rendered: &str) {
     // There is nobody left to tell that standard error is gone.
     let _ = writeln!(io::stderr().lock(), "{rendered}");
 }
 
-/// Prints nothing but the pointer to the help, for errors in the command line.
+/// Prints how a line is written, unless a command has its own help for that, and the pointer to the help; for errors in
+/// the command line.
 pub(super) fn print_help_pointer(settings: Settings, command: &str) {
     if let Shape::Human(_) = settings.format.shape() {
-        let _ = writeln!(io::stderr().lock(), "For more information, try '{command} --help'.");
+        let usage = match command == PROGRAM {
+            true => format!("Usage: {USAGE}\n"),
+            false => String::new(),
+        };
+        let _ = writeln!(
+            io::stderr().lock(),
+            "{usage}For more information, try '{command} --help'."
+        );
     }
 }
 
@@ -200,7 +228,8 @@ mod tests {
             (&[], &bare, Sink::Terminal, colour, Liveness::Live),
             (&["--progress=plain"], &bare, Sink::Terminal, colour, Liveness::Still),
             (&["--progress=tty"], &bare, Sink::File, plain, Liveness::Still),
-            (&["--log-format=color"], &bare, Sink::File, plain, Liveness::Still),
+            (&["--log-format=color"], &bare, Sink::File, colour, Liveness::Still),
+            (&["--log-format=color"], &no_color, Sink::File, plain, Liveness::Still),
             (
                 &["--log-format=json"],
                 &bare,

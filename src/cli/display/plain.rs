@@ -98,6 +98,8 @@ mod tests {
             Event::StageStart {
                 stage: "build",
                 base: "debian:bookworm",
+                index: 0,
+                base_index: None,
             },
             Event::StepStart { step, text: "RUN make" },
             output(b"\x1b[32mcc\x1b[0m main.c"),
@@ -134,7 +136,7 @@ mod tests {
 Isolation: namespaces
 Retrieving image manifest docker.io/library/debian:bookworm
 Resolved docker.io/library/debian:bookworm to MANIFEST
-Building stage 'build' from debian:bookworm
+Building stage 'debian:bookworm' [idx: '0', base-idx: '-1'] as build
 [build 1/2] RUN make
 [build 1/2] cc main.c
 [build 1/2] \n\

@@ -5,8 +5,10 @@
 //!                                                         helper ─helper─▶ its answer
 //! ```
 //!
-//! The first place that has an answer wins. Where the places are is an input: nothing here reads the environment.
+//! The first place that has an answer wins; after the last one the helpers of our own are asked ([`builtin`]). Where the
+//! places are is an input: nothing here reads the environment.
 
+mod builtin;
 mod config;
 mod file;
 mod helper;
@@ -19,6 +21,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
+pub use self::builtin::{BuiltinHelper, CredentialVariables};
 use self::config::Config;
 pub use self::file::{CredentialFile, Keeper};
 use self::helper::Helpers;
@@ -34,6 +37,8 @@ const TOKEN_USER: &str = "<token>";
 pub struct Credentials {
     places: Vec<Place>,
     helpers: Helpers,
+    variables: CredentialVariables,
+    own_helpers: Vec<BuiltinHelper>,
     /// Guards answers found before: helpers are slow.
     found: Mutex<HashMap<(String, String), Option<Credential>>>,
 }
@@ -117,6 +122,8 @@ impl Credentials {
     pub fn new(sources: CredentialSources) -> Self {
         let helpers = Helpers::new(sources.path.clone());
         Self {
+            variables: sources.variables.clone(),
+            own_helpers: sources.helpers.clone(),
             places: places::places(sources),
             helpers,
             found: Mutex::default(),
@@ -129,6 +136,8 @@ impl Credentials {
         Self {
             places: Vec::new(),
             helpers: Helpers::new(None),
+            variables: CredentialVariables::default(),
+            own_helpers: Vec::new(),
             found: Mutex::default(),
         }
     }
@@ -180,7 +189,8 @@ impl Credentials {
                 return Ok(Some(credential));
             }
         }
-        Ok(None)
+        let mut own = self.own_helpers.iter();
+        Ok(own.find_map(|helper| helper.ask(&self.variables, registry)))
     }
 
     /// A helper for this registry, then an entry, then the store for all.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::CredentialError;
+use super::builtin::{BuiltinHelper, CredentialVariables};
 use super::config::{Config, Format};
 use crate::secret::SecretText;
 
@@ -28,6 +29,10 @@ pub struct CredentialSources {
     pub uid: u32,
     /// `PATH`, for credential helpers. A helper is never looked for anywhere else.
     pub path: Option<OsString>,
+    /// Variables that hold credentials themselves; see [`BuiltinHelper`](super::BuiltinHelper).
+    pub variables: CredentialVariables,
+    /// The helpers of our own that are asked after all files, in this order.
+    pub helpers: Vec<BuiltinHelper>,
 }
 
 /// A file or a variable.

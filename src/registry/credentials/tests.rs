@@ -173,7 +173,7 @@ fn searches_places_in_order() {
         xdg_config_home: Some(at("config")),
         home: Some(home.path().to_owned()),
         uid: u32::MAX,
-        path: None,
+        ..CredentialSources::default()
     };
     assert_eq!(look(&Credentials::new(sources.clone()), "h.io", "a"), "variable:p");
     sources.docker_auth_config = None;
@@ -186,6 +186,53 @@ fn searches_places_in_order() {
     }
     assert_eq!(look(&Credentials::new(sources.clone()), "h.io", "a"), "dockercfg:p");
     assert_eq!(Credentials::new(sources).searched().len(), 7);
+}
+
+#[test]
+fn a_file_may_be_named_where_a_directory_is_expected() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("config.json");
+    std::fs::write(&file, r#"{"auths":{"h.io":{"username":"u","password":"p"}}}"#).unwrap();
+    for docker_config in [home.path(), &file] {
+        let credentials = Credentials::new(CredentialSources {
+            docker_config: Some(docker_config.to_owned()),
+            uid: u32::MAX,
+            ..CredentialSources::default()
+        });
+        assert_eq!(look(&credentials, "h.io", "a"), "u:p");
+    }
+}
+
+#[test]
+fn variables_are_asked_after_all_files() {
+    let variables = [
+        "KANIKO_H_IO_USER",
+        "KANIKO_H_IO_PASSWORD",
+        "CI_REGISTRY_USER",
+        "CI_REGISTRY_PASSWORD",
+    ];
+    let variables = variables.map(|name| (name.to_owned(), SecretText::new(name.to_owned())));
+    let registry = ("CI_REGISTRY".to_owned(), SecretText::new("h.io".to_owned()));
+    let sources = |config: &str, helpers: &[BuiltinHelper]| {
+        Credentials::new(CredentialSources {
+            docker_auth_config: Some(SecretText::new(config.to_owned())),
+            uid: u32::MAX,
+            variables: variables.iter().cloned().chain([registry.clone()]).collect(),
+            helpers: helpers.to_vec(),
+            ..CredentialSources::default()
+        })
+    };
+    let other = r#"{"auths":{"other.io":{"auth":"dTpw"}}}"#;
+    let own = r#"{"auths":{"h.io":{"auth":"dTpw"}}}"#;
+    let gitlab = [BuiltinHelper::Gitlab];
+    for (config, helpers, expected) in [
+        (own, &BuiltinHelper::ALL[..], "u:p"),
+        (other, &BuiltinHelper::ALL, "KANIKO_H_IO_USER:KANIKO_H_IO_PASSWORD"),
+        (other, &gitlab, "CI_REGISTRY_USER:CI_REGISTRY_PASSWORD"),
+        (other, &[], "none"),
+    ] {
+        assert_eq!(look(&sources(config, helpers), "h.io", "a"), expected);
+    }
 }
 
 #[test]
