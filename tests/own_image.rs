@@ -1,16 +1,15 @@
-//! The images that ship rbuild, built by rbuild from the repository's own Dockerfile: first on this machine, then by the
-//! image itself.
+//! The images that ship rbuild, built by rbuild from the repository's own Dockerfile: first on this machine by
+//! `scripts/image`, then by the image itself.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::Value;
-use support::{Rbuild, Registry, Sandbox, listing, rbuild, runtime};
+use support::{Registry, Sandbox, listing, rbuild, runtime};
 
 /// What a registry stores for one of the images must be smaller.
 const LARGEST: u64 = 25_000_000;
@@ -76,31 +75,28 @@ impl Site {
 }
 
 /// The program under test without what only a debugger reads.
-fn stripped(to: &Path) {
-    let status = Command::new("strip").arg("-o").arg(to).arg(rbuild::program()).status();
-    assert!(status.unwrap().success());
+fn stripped(sandbox: &Sandbox) -> PathBuf {
+    let path = sandbox.path("rbuild");
+    let mut strip = sandbox.command("strip");
+    strip.arg("-o").arg(&path).arg(rbuild::program());
+    let _stripped = sandbox.run(strip).success();
+    path
 }
 
 #[test]
 fn root_rbuild_builds_its_own_images_and_they_build_themselves() {
     let (registry, sandbox) = (Registry::start(), Sandbox::new());
     registry.push_base(&sandbox, "debian");
-    let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile");
-    let context = sandbox.directory("context");
-    let architecture = match std::env::consts::ARCH {
-        "aarch64" => "arm64",
-        _ => "amd64",
-    };
-    stripped(
-        &sandbox
-            .directory(&format!("context/dist/{architecture}"))
-            .join("rbuild"),
-    );
-    let base = format!("--build-arg=BASE={}", registry.reference("debian:1"));
-    let build = Rbuild::build(&sandbox, &dockerfile, &context)
-        .args(["--build-arg=BINARY=prebuilt", "--target=debug", &base])
-        .destination(&registry.reference("rbuild:debug"));
-    let _built = build.run().success();
+    let base = registry.reference("debian:1");
+    let binary = stripped(&sandbox);
+    let mut script = sandbox.command(support::repository().join("scripts/image"));
+    script.arg("debug").arg(registry.reference("rbuild:debug"));
+    let _built = sandbox
+        .run({
+            script.env("RBUILD_BIN", &binary).env("RBUILD_BASE", &base);
+            script
+        })
+        .success();
     let site = Site { registry, sandbox };
 
     let mut environment = ENVIRONMENT;
@@ -116,7 +112,9 @@ fn root_rbuild_builds_its_own_images_and_they_build_themselves() {
     assert_eq!(*volumes, serde_json::json!({"/busybox": {}}));
 
     // The image builds the others as a pipeline would: from its shell, and with itself as the source of the binary.
-    std::fs::copy(&dockerfile, context.join("Dockerfile")).unwrap();
+    let context = site.sandbox.directory("context");
+    std::fs::copy(support::repository().join("Dockerfile"), context.join("Dockerfile")).unwrap();
+    let base = format!("--build-arg=BASE={base}");
     let binary = format!("--build-arg=BINARY={}", site.registry.reference("rbuild:debug"));
     let mount = format!("--volume={}:/workspace:ro", context.display());
     let executor = site.registry.reference("rbuild:executor");

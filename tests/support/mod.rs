@@ -21,6 +21,7 @@ pub(crate) mod scripted;
 
 #[allow(unused_imports, reason = "only the build cases have a peer")]
 pub(crate) use buildah::Buildah;
+#[allow(unused_imports, reason = "one test leaves the command line to a script")]
 pub(crate) use rbuild::Rbuild;
 #[allow(unused_imports, reason = "not every test needs a registry")]
 pub(crate) use registry::Registry;
