@@ -35,6 +35,7 @@ pub mod export;
 pub mod http;
 pub mod image;
 pub mod layer;
+mod machine;
 pub mod memory;
 pub mod oci;
 pub mod plan;

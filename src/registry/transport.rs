@@ -20,6 +20,7 @@ use crate::http::client::{self, Proxied, is_internal, is_private};
 use crate::http::redirect::{self, Downgrade, MAX_REDIRECTS};
 use crate::http::tls::{self, Verification};
 use crate::http::{Failure, RefusedRedirect, RequestLine, host_of};
+use crate::machine;
 
 /// For the question whether a server speaks TLS. One that does answers at once.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -242,6 +243,7 @@ impl Transport {
     }
 
     fn new_client(&self, key: &ClientKey) -> Result<HttpClient, RegistryError> {
+        let _here = machine::own_files();
         let mut roots = match key.verification {
             Verification::Required => self.machine_roots().clone(),
             Verification::Skipped => RootCertStore::empty(),

@@ -19,6 +19,7 @@ use crate::http::redirect::{self, Downgrade, MAX_REDIRECTS};
 use crate::http::retry::{self, Verdict};
 use crate::http::tls::{self, Verification};
 use crate::http::{RefusedRedirect, RequestLine, host_of};
+use crate::machine;
 use crate::progress::{Event, Progress};
 use crate::registry::Timeouts;
 
@@ -203,6 +204,7 @@ impl Web {
     }
 
     fn machine_roots(&self) -> RootCertStore {
+        let _here = machine::own_files();
         let file = self.options.certificate_file.as_deref();
         let directory = self.options.certificate_directory.as_deref();
         self.roots.get_or_init(|| tls::machine_roots(file, directory)).clone()

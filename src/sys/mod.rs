@@ -11,6 +11,7 @@ pub(crate) mod igzip;
 pub(crate) mod inflate;
 pub(crate) mod mount;
 pub(crate) mod mount_table;
+pub(crate) mod names;
 pub(crate) mod namespaces;
 pub(crate) mod network;
 pub(crate) mod processes;

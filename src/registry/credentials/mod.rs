@@ -19,7 +19,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use self::builtin::{BuiltinHelper, CredentialVariables};
 use self::config::Config;
@@ -27,6 +27,7 @@ pub use self::file::{CredentialFile, Keeper};
 use self::helper::Helpers;
 pub use self::places::CredentialSources;
 use self::places::Place;
+use crate::machine;
 use crate::secret::SecretText;
 
 /// What a user is called whose secret is an identity token.
@@ -160,13 +161,22 @@ impl Credentials {
         warn: &mut dyn FnMut(&str),
     ) -> Result<Option<Credential>, CredentialError> {
         let key = (registry.to_owned(), repository.to_owned());
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.found().get(&key) {
+            return Ok(known.clone());
+        }
+        // Those who ask for what is known do not wait for this.
+        let _here = machine::own_files();
+        let mut found = self.found();
         if let Some(known) = found.get(&key) {
             return Ok(known.clone());
         }
         let credential = self.search(registry, repository, warn)?;
         found.insert(key, credential.clone());
         Ok(credential)
+    }
+
+    fn found(&self) -> MutexGuard<'_, HashMap<(String, String), Option<Credential>>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn search(
