@@ -17,7 +17,7 @@ use crate::memory;
 use crate::plan::RunStep;
 use crate::progress::{Event, StepRef, Stream};
 use crate::rootfs::Rootfs;
-use crate::run::{HOSTNAME, Process};
+use crate::run::{Company, HOSTNAME, Process};
 use crate::snapshot::ChangeSet;
 use crate::users::Identity;
 
@@ -87,6 +87,10 @@ fn execute(
         sandbox: &step.sandbox,
         devices: &prepared.devices,
     };
+    if isolation.abilities().company == Company::Alone {
+        // It looks whether anything was changed that is not the process's.
+        session.workspace().wind_up();
+    }
     let last_words = LastWords::default();
     let output = |stream: Stream, line: &[u8]| {
         last_words.hear(line);

@@ -432,7 +432,7 @@ pub(super) struct Execution {
     #[arg(long, value_name = "DIR")]
     pub(super) kaniko_dir: Option<PathBuf>,
 
-    /// Accept that the container's own files are moved aside for a RUN
+    /// In the container's own /: also where its image has programs of its own, or mounts hide files of the image
     #[arg(long, value_name = "BOOL")]
     pub(super) force: Option<Switch>,
 }

@@ -98,7 +98,7 @@ const PRE_CLEANUP: &str = "a build does not see the container's own files";
 const PRESERVE_CONTEXT: &str = "the context is never written to";
 
 /// Whether the flag was given, its name, and why it does nothing.
-fn without_effect(cli: &Cli) -> [(bool, &'static str, &'static str); 12] {
+fn without_effect(cli: &Cli) -> [(bool, &'static str, &'static str); 11] {
     let obsolete = &cli.obsolete;
     // Switching off what is off anyway needs no comment.
     let on = is_on;
@@ -141,11 +141,6 @@ fn without_effect(cli: &Cli) -> [(bool, &'static str, &'static str); 12] {
             on(obsolete.materialize),
             "--materialize",
             "the image is never unpacked over the container's own files",
-        ),
-        (
-            on(cli.execution.force),
-            "--force",
-            "the container's own files are not touched",
         ),
         (cli.input.bucket.is_some(), "--bucket", "--context names the context"),
     ]
@@ -212,7 +207,6 @@ mod tests {
             "--pre-cleanup",
             "--preserve-context",
             "--materialize",
-            "--force",
             "--bucket=b",
         ] {
             let name = flag.split('=').next().unwrap();
@@ -240,12 +234,8 @@ mod tests {
     fn what_changes_nothing_is_silent() {
         for line in [
             &["-d", "x"][..],
-            &[
-                "--cache=false",
-                "--cleanup=false",
-                "--use-new-run=false",
-                "--force=false",
-            ],
+            &["--force"],
+            &["--cache=false", "--cleanup=false", "--use-new-run=false"],
             &["--credential-helpers="],
             &["--credential-helpers=env", "--credential-helpers=gitlab"],
             &["--ignore-path=/x", "--image-fs-extract-retry=1"],

@@ -70,7 +70,7 @@ impl Timestamp {
 }
 
 /// Which object it is, by whatever path or mount it is reached. It may become another one's when the object is gone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ObjectId {
     device: (u32, u32),
     inode: u64,

@@ -21,6 +21,16 @@ pub(super) enum Probed {
     Elsewhere,
 }
 
+/// Waits until changes on the filesystem of `directory` are stamped later than `time`, or it is
+/// clear that this does not happen soon.
+pub(crate) fn wait_for_tick(time: Timestamp, directory: &Path) -> io::Result<()> {
+    use std::os::linux::fs::MetadataExt as _;
+    let device = std::fs::metadata(directory)?.st_dev();
+    let device = (rustix::fs::major(device), rustix::fs::minor(device));
+    let ctime = nanoseconds(time);
+    wait_past(ctime, device, directory).map(drop)
+}
+
 /// Waits until a change on the filesystem of `probe_dir`, which should be `device`, is stamped later than `ctime`.
 pub(super) fn wait_past(ctime: i64, device: (u32, u32), probe_dir: &Path) -> io::Result<Probed> {
     /// Two ticks at the slowest rate in use, 100 Hz.

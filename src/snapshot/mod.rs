@@ -16,6 +16,8 @@ mod record;
 mod scan;
 mod update;
 
+pub(crate) use clock::wait_for_tick;
+
 pub use change::{Change, ChangeKind, ChangeSet, ChangeSetBuilder};
 pub use fingerprint::{Fingerprint, Fingerprinter, Fingerprints};
 pub use index::{Index, SnapshotError, SnapshotOptions};

@@ -44,19 +44,38 @@ pub(crate) fn kill_descendants() {
 
 /// Kills every process of a session, and those that it starts meanwhile.
 pub(crate) fn end_session(session: RawPid) {
+    end_all(|process| process.session == session);
+}
+
+/// Kills every process that can gain these capabilities and no others. Whoever this process started with fewer than its
+/// own is among them, and so are all that descend from those, in whatever session: nobody gets them back.
+pub(crate) fn end_bounded_by(capabilities: u64) {
+    if bounding_set("self") != Some(capabilities) {
+        end_all(|process| bounding_set(&process.pid.to_string()) == Some(capabilities));
+    }
+}
+
+fn end_all(is_meant: impl Fn(&ProcessEntry) -> bool) {
     let own = rustix::process::getpid().as_raw_nonzero().get();
     loop {
-        let members = all();
-        let mut members = members
+        let processes = all();
+        let alive = processes
             .iter()
-            .filter(|process| process.session == session && process.pid != own && !process.is_zombie)
-            .peekable();
-        if members.peek().is_none() {
+            .filter(|process| process.pid != own && !process.is_zombie);
+        let mut meant = alive.filter(|process| is_meant(process)).peekable();
+        if meant.peek().is_none() {
             return;
         }
-        members.for_each(|process| kill(process.pid));
+        meant.for_each(|process| kill(process.pid));
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
+}
+
+/// The capabilities that a process can gain; `None` when it is gone.
+pub(crate) fn bounding_set(process: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 /// Reaps what is dead already, or else waits for the next end. Whether there may be more.

@@ -22,6 +22,9 @@ pub(crate) fn run_image_with(sandbox: &Sandbox, reference: &str, flags: &[&str],
     output
 }
 
+/// Name of the one container of a sandbox.
+const CONTAINER: &str = "container";
+
 /// A container that goes on until it is stopped. Its sandbox is its own: stopping ends every container there.
 #[derive(Debug)]
 pub(crate) struct Container<'s> {
@@ -37,12 +40,46 @@ impl<'s> Container<'s> {
             .map(|(name, value)| format!("--env={name}={value}"))
             .collect();
         let flags: Vec<_> = variables.iter().map(String::as_str).collect();
-        let mut podman = podman_run(sandbox, &flags);
-        podman.arg(reference);
+        Self::start_with(sandbox, reference, &flags, &[])
+    }
+
+    /// The same with more flags for podman, and another command.
+    pub(crate) fn start_with(sandbox: &'s Sandbox, reference: &str, flags: &[&str], command: &[&str]) -> Self {
+        let mut podman = podman_run(sandbox, flags);
+        podman.args(["--name", CONTAINER]).arg(reference).args(command);
         Self {
             sandbox,
             podman: sandbox.start(podman),
         }
+    }
+
+    /// Its first process, as this machine sees it. Waits until there is one.
+    pub(crate) fn pid(&mut self) -> u32 {
+        loop {
+            let mut inspect = podman(self.sandbox);
+            inspect.args(["inspect", "--format", "{{.State.Pid}}", CONTAINER]);
+            match self.sandbox.run(inspect).stdout.trim().parse() {
+                Ok(pid) if pid != 0 => return pid,
+                _ => assert!(!self.has_ended(), "the container has ended"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Runs a command in it.
+    pub(crate) fn exec(&self, command: &[&str]) -> Output {
+        self.sandbox.run(self.exec_command(command))
+    }
+
+    /// Starts a command in it.
+    pub(crate) fn start_exec(&self, command: &[&str]) -> Running {
+        self.sandbox.start(self.exec_command(command))
+    }
+
+    fn exec_command(&self, command: &[&str]) -> Command {
+        let mut exec = podman(self.sandbox);
+        exec.args(["exec", CONTAINER]).args(command);
+        exec
     }
 
     /// Whether it has ended by itself.

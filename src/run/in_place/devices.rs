@@ -1,15 +1,16 @@
 //! The container's `/dev`, which a RUN shares with everybody here: what it leaves there goes when it ends.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::super::placed::{Item, Thing};
 use super::error::{InPlaceError, failed_at};
 use super::place;
-use crate::rootfs::Dir;
+use crate::rootfs::{Dir, Timestamp};
 
 const DEV: &str = "/dev";
 
@@ -18,6 +19,7 @@ const DEV: &str = "/dev";
 pub(super) struct Devices {
     root: Dir,
     before: BTreeSet<Vec<u8>>,
+    mtime: Timestamp,
 }
 
 impl Devices {
@@ -25,79 +27,76 @@ impl Devices {
     pub(super) fn look() -> Result<Self, InPlaceError> {
         let root = place::open(Path::new(DEV))?;
         let before = root.names().map_err(failed_at("list", DEV))?;
+        let mtime = root.metadata().map_err(failed_at("stat", DEV))?.mtime;
         Ok(Self {
             root,
             before: before.into_iter().collect(),
+            mtime,
         })
     }
 
     /// Removes what is new. Not below what was there: that is for others too (`/dev/shm` even for the whole pod).
     pub(super) fn clean(self) -> Result<(), InPlaceError> {
+        let mut is_changed = false;
         for name in self.root.names().map_err(failed_at("list", DEV))? {
             if !self.before.contains(&name) {
                 let path = Path::new(DEV).join(OsStr::from_bytes(&name));
                 self.root.remove_all(&name).map_err(failed_at("remove", path))?;
+                is_changed = true;
             }
         }
-        Ok(())
+        match is_changed {
+            true => self
+                .root
+                .set_own_mtime(self.mtime)
+                .map_err(failed_at("set the time of", DEV)),
+            false => Ok(()),
+        }
     }
 }
 
-/// Puts the script of a RUN into `/dev`, and returns what to execute instead of it. Runtimes mount `/dev` so that nothing
-/// in it can be executed; the interpreter in its first line can, and reads the script as the kernel would have it.
-pub(super) fn place_script((path, content): (&Path, &[u8]), argv: &[OsString]) -> Result<Vec<OsString>, InPlaceError> {
-    let write = || {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        fs::write(path, content)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-    };
-    write().map_err(failed_at("write", path))?;
-    let mut interpreted = match argv.first() {
-        Some(program) if Path::new(program) == path => interpreter(content),
-        _ => Vec::new(),
-    };
-    interpreted.extend(argv.iter().cloned());
-    Ok(interpreted)
+/// The script of a RUN, which it finds in `/dev`. Runtimes mount `/dev` so that nothing in it can be executed, so the
+/// script lies in the rootfs, and a link in `/dev` leads there.
+#[derive(Debug)]
+pub(super) struct Script<'a> {
+    /// In the rootfs.
+    path: PathBuf,
+    /// The directory in `/dev` that a RUN expects.
+    directory: &'a Path,
+    content: &'a [u8],
 }
 
-/// Program and at most one argument, which may have blanks in it (execve(2)).
-fn interpreter(script: &[u8]) -> Vec<OsString> {
-    let Some(line) = script.strip_prefix(b"#!") else {
-        return Vec::new();
-    };
-    let line = line
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
-    let end = line
-        .iter()
-        .position(|byte| matches!(byte, b' ' | b'\t'))
-        .unwrap_or(line.len());
-    let (program, argument) = line.split_at(end);
-    [program, argument.trim_ascii()]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .map(|part| OsStr::from_bytes(part).to_owned())
-        .collect()
-}
+/// Name of a directory in the root that no image has, for the time of one RUN.
+const SCRIPTS: &str = "/.rbuild-script";
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_line_names_program_and_one_argument() {
-        for (script, expected) in [
-            ("#!/bin/sh\necho", &["/bin/sh"][..]),
-            ("#! /usr/bin/env  -S a b \nx", &["/usr/bin/env", "-S a b"]),
-            ("#!/bin/sh", &["/bin/sh"]),
-            ("#!\n", &[]),
-            ("echo", &[]),
-        ] {
-            assert_eq!(interpreter(script.as_bytes()), expected, "{script:?}");
+impl<'a> Script<'a> {
+    /// The program at `path`, in a directory directly below `/dev`.
+    pub(super) fn new(path: &'a Path, content: &'a [u8]) -> Self {
+        Self {
+            path: Path::new(SCRIPTS).join(path.file_name().unwrap_or_default()),
+            directory: path.parent().unwrap_or(path),
+            content,
         }
+    }
+
+    /// What is put into the rootfs.
+    pub(super) fn item(&self) -> Item<'_> {
+        Item {
+            path: &self.path,
+            thing: Thing::File {
+                content: self.content,
+                owner: (0, 0),
+                mode: 0o755,
+            },
+        }
+    }
+
+    /// Makes the link. One of a killed build may be there.
+    pub(super) fn link(&self) -> Result<(), InPlaceError> {
+        match fs::remove_file(self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(failed_at("remove", self.directory))?,
+        }
+        std::os::unix::fs::symlink(SCRIPTS, self.directory).map_err(failed_at("make the link", self.directory))
     }
 }

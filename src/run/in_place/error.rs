@@ -64,6 +64,18 @@ pub enum InPlaceError {
         /// Where.
         path: RootfsPath,
     },
+    /// A mount would be where the process cannot see it.
+    #[error("nothing can be mounted at {}: the container has something mounted there, or rbuild itself", path.display())]
+    Covered {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The process has changed files that are not the image's.
+    #[error("the process has changed {}, which is not in its image", path.display())]
+    Outside {
+        /// The first that was found.
+        path: PathBuf,
+    },
     /// Something that only a namespace can give.
     #[error("{0} cannot be had without namespaces")]
     Impossible(&'static str),
@@ -118,6 +130,10 @@ impl InPlaceError {
             Self::Hidden { .. } => format!(
                 "mount that elsewhere, or {NAMESPACES}; --force runs the process nevertheless: what it writes there is not in the image"
             ),
+            Self::Outside { .. } => format!(
+                "a command that goes through all of / (find, chmod -R, chown -R) must leave out what the executor keeps there; or {NAMESPACES}"
+            ),
+            Self::Covered { .. } => format!("choose another target, or {NAMESPACES}"),
             Self::Impossible(_) => NAMESPACES.to_owned(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 format!(

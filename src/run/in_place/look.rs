@@ -27,6 +27,17 @@ impl Look {
         })
     }
 
+    /// That of a directory which this user makes, with the same time.
+    pub(super) fn plain(&self) -> Self {
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        Self {
+            owner: (user.as_raw(), group.as_raw()),
+            mode: 0o755,
+            mtime: self.mtime,
+            xattrs: Vec::new(),
+        }
+    }
+
     /// Gives `directory` this look. The time comes last: every other change may move it.
     pub(super) fn apply(&self, directory: &Dir) -> io::Result<()> {
         let present = Self::of(directory)?;

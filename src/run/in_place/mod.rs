@@ -20,6 +20,7 @@ mod error;
 mod levels;
 mod look;
 mod moves;
+mod outside;
 mod place;
 mod stays;
 mod supervise;
@@ -36,17 +37,20 @@ use rustix::fs::FlockOperation;
 pub use error::InPlaceError;
 
 use super::namespaces::{FirstChild, command, converse, outcome};
-use super::wire::Report;
-use super::{Abilities, Company, Exit, Isolation, MountSource, MountWay, Process, RunError, Stream};
+use super::placed::{Item, Placed};
+use super::wire::{self, Report};
+use super::{Abilities, Company, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError, Stream};
 use crate::cancel::Cancel;
 use crate::plan::{Network, Security};
 use crate::rootfs::Rootfs;
 use crate::store::StateDir;
 use crate::sys::credentials::{DEFAULT_CAPABILITIES, SETPCAP};
-use crate::sys::signals;
-use devices::Devices;
+use crate::sys::{names, signals};
+use devices::{Devices, Script};
 use error::failed_at;
+use outside::Outside;
 use place::Place;
+use stays::Stays;
 use surroundings::Surroundings;
 use swap::{Hiding, Swap};
 
@@ -102,6 +106,7 @@ impl InPlace {
             *turn = Some(lock_root(FlockOperation::LockExclusive)?);
         }
         signals::refuse_tracing()?;
+        names::use_hosts_and_dns();
         Ok(())
     }
 
@@ -116,26 +121,56 @@ impl InPlace {
             true => Hiding::Accepted,
             false => Hiding::Refused,
         };
+        check_targets(process.mounts, &stays)?;
+        let script = process.script.map(|(path, content)| Script::new(path, content));
+        let mut items = process.mounts.iter().map(Item::of).collect::<Result<Vec<_>, _>>()?;
+        items.extend(script.as_ref().map(Script::item));
         let devices = Devices::look()?;
-        let mut command = command(process);
-        if process.sandbox.security == Security::Sandbox {
-            command.capabilities = CAPABILITIES;
-        }
-        if let Some(script) = process.script {
-            command.argv = devices::place_script(script, process.argv)?;
-        }
         let request = supervise::Request {
             place: place.path().to_owned(),
-            command: Some(command),
+            command: Some(command_of(process)),
         };
+        let placed = Placed::place(&rootfs, &items, talk.cancel)?;
         let swap = Swap::begin(&place, rootfs.root(), &stays, hiding)?;
+        if let Some(script) = &script {
+            script.link()?;
+        }
+        let outside = Outside::note(&place, rootfs.root())?;
         let report = converse(&self.binary, FirstChild::Supervise, &request, talk.output, talk.cancel);
         if report.is_err() {
             place.end_session();
         }
+        let changed = outside.first_change();
         swap.end()?;
         devices.clean()?;
-        outcome(report?, Some(process))
+        placed.take_out(talk.cancel)?;
+        let exit = outcome(report?, Some(process))?;
+        match changed? {
+            Some(path) if exit.success() => Err(InPlaceError::Outside { path }.into()),
+            _ => Ok(exit),
+        }
+    }
+}
+
+fn command_of(process: &Process<'_>) -> wire::Command {
+    let mut command = command(process);
+    if process.sandbox.security == Security::Sandbox {
+        command.capabilities = CAPABILITIES;
+    }
+    command
+}
+
+/// Refuses what could not be seen: it would lie in something that the container has mounted.
+fn check_targets(mounts: &[Mount], stays: &Stays) -> Result<(), InPlaceError> {
+    match mounts
+        .iter()
+        .map(|mount| Path::new(&mount.target))
+        .find(|target| stays.cover(target))
+    {
+        Some(target) => Err(InPlaceError::Covered {
+            path: target.to_owned(),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -146,7 +181,7 @@ struct Talk<'a> {
 }
 
 /// Docker's but for one that next to nobody needs: who has less than others cannot look into their environment, memory
-/// or files, even with the same user.
+/// or files, even with the same user. And who has just these was started by a RUN.
 const CAPABILITIES: u64 = DEFAULT_CAPABILITIES & !SETPCAP;
 
 impl Isolation for InPlace {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{InPlaceError, failed_at};
 use super::levels::Level;
-use super::moves;
+use super::{CAPABILITIES, moves};
 use crate::rootfs::{Dir, Rootfs};
 use crate::sys::processes;
 
@@ -157,6 +157,10 @@ impl Place {
     pub(super) fn end_session(&self) {
         if let Some(session) = self.session() {
             processes::end_session(session);
+        }
+        // Those that left the session.
+        if let Some(own) = processes::bounding_set("self") {
+            processes::end_bounded_by(own & CAPABILITIES);
         }
     }
 

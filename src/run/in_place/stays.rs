@@ -65,6 +65,19 @@ impl Stays {
         })
     }
 
+    /// Whether `path` is, or lies in, something that stays whole.
+    pub(super) fn cover(&self, path: &Path) -> bool {
+        let mut stays = self;
+        for name in names(path) {
+            match stays.0.get(name) {
+                Some(Stay::Whole(_)) => return true,
+                Some(Stay::Within(below)) => stays = below,
+                None => return false,
+            }
+        }
+        false
+    }
+
     /// The stays in the directory that `names` lead to; `None` when it lies in something that stays whole.
     fn within(&mut self, names: &[&[u8]]) -> Option<&mut Self> {
         let mut stays = self;
@@ -140,6 +153,14 @@ mod tests {
                 "/workspace/"
             ]
         );
+        for (path, is_covered) in [
+            ("/etc/hosts", true),
+            ("/proc/x/y", true),
+            ("/etc/x", false),
+            ("/etc", false),
+        ] {
+            assert_eq!(stays.cover(Path::new(path)), is_covered, "{path}");
+        }
         assert!(stays.any(Holder::State) && !stays.any(Holder::Own));
     }
 }

@@ -7,6 +7,7 @@ use super::levels::Survey;
 use super::moves;
 use super::place::{self, Journal, Owner, Place};
 use super::stays::Stays;
+use crate::machine::{self, OtherFiles};
 use crate::rootfs::{Dir, RootfsPath};
 
 /// The image's files are in `/`. Dropped, they are back where they came from, and the container's own in their place.
@@ -17,6 +18,7 @@ pub(super) struct Swap<'a> {
     root: Dir,
     journal: Journal,
     is_over: bool,
+    _others: OtherFiles,
 }
 
 /// What is in the way of a RUN that sees its image and nothing else.
@@ -31,6 +33,7 @@ pub(super) enum Hiding {
 impl<'a> Swap<'a> {
     /// Puts the entries of `image`, a directory on the same filesystem, into `/`.
     pub(super) fn begin(place: &'a Place, image: &'a Dir, stays: &Stays, hiding: Hiding) -> Result<Self, InPlaceError> {
+        let others = machine::other_files();
         let root = place::root()?;
         let full = place.full()?;
         let mut survey = Survey {
@@ -50,6 +53,7 @@ impl<'a> Swap<'a> {
                 root: level,
             },
             is_over: false,
+            _others: others,
         };
         place.write(&swap.journal)?;
         match swap.exchange() {
