@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "remote_contexts/clouds.rs"]
+mod clouds;
 mod support;
 
 use std::path::PathBuf;

@@ -12,7 +12,7 @@ use super::spool::{self, STANDARD_INPUT};
 use crate::cancel::Cancel;
 use crate::layer::{ArchiveExtractor, Limits, Owner, detect_archive};
 use crate::progress::{Event, Progress};
-use crate::remote::{GitSource, Remote, UrlSource};
+use crate::remote::{GitSource, ObjectSource, Remote, UrlSource};
 use crate::rootfs::{ObjectId, Rootfs, RootfsPath};
 use crate::snapshot::Fingerprints;
 use crate::store::{BuildDir, StateDir};
@@ -147,6 +147,7 @@ impl<'a> Bringer<'a> {
         let mut brought = match &context.source {
             RemoteContext::Git(source) => self.repository(source)?,
             RemoteContext::Url(source) => self.url(source)?,
+            RemoteContext::Object(source) => self.object(source)?,
             RemoteContext::Archive(path) => {
                 let what = path.display().to_string();
                 let brought = self.archive_or_file(path, &what)?;
@@ -184,6 +185,19 @@ impl<'a> Bringer<'a> {
     pub(crate) fn url(&mut self, source: &UrlSource) -> Result<Brought, BuildError> {
         let (file, modified) = self.download(source)?;
         let mut brought = self.archive_or_file(&file, &source.to_string())?;
+        brought.age = modified.or(brought.age);
+        Ok(brought)
+    }
+
+    /// The files of an archive in a cloud storage.
+    fn object(&mut self, source: &ObjectSource) -> Result<Brought, BuildError> {
+        let place = self.new_directory()?.join("object");
+        let modified = self.remote.download_object(source, &place)?;
+        let what = source.to_string();
+        let mut brought = self.archive_or_file(&place, &what)?;
+        refuse_single_file(&brought, what)?;
+        // The disk need not hold it twice.
+        let _ = fs::remove_file(&place);
         brought.age = modified.or(brought.age);
         Ok(brought)
     }

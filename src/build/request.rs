@@ -16,7 +16,7 @@ use crate::layer::IgnoredPaths;
 use crate::oci::{Annotations, ManifestFormat, Platform, Reference};
 use crate::plan::{Grants, NamedContexts, Sandbox};
 use crate::registry::CredentialSources;
-use crate::remote::{GitSource, UrlSource};
+use crate::remote::{GitSource, ObjectSource, UrlSource};
 use crate::run::IsolationChoice;
 use crate::secret::SecretValue;
 
@@ -171,6 +171,8 @@ pub enum RemoteContext {
     Git(GitSource),
     /// An archive; or a single file, which is the Dockerfile.
     Url(UrlSource),
+    /// An archive in a cloud storage.
+    Object(ObjectSource),
     /// An archive, compressed or not.
     Archive(PathBuf),
     /// An archive on standard input.
@@ -186,6 +188,7 @@ impl fmt::Display for RemoteContext {
         match self {
             Self::Git(source) => source.fmt(f),
             Self::Url(source) => source.fmt(f),
+            Self::Object(source) => source.fmt(f),
             Self::Archive(path) => path.display().fmt(f),
             Self::Stdin { .. } => f.write_str("standard input"),
         }

@@ -149,21 +149,24 @@ pub(super) struct Input {
     pub(super) dockerfile: Option<String>,
 
     /// What ADD and COPY read from: a directory (PATH or dir://PATH), a tar archive (tar://PATH, tar://stdin or -), a
-    /// git repository (git://HOST/REPO, https://….git, ssh://… or USER@HOST:PATH, each with #REF) or an archive or
-    /// Dockerfile behind an http(s) URL [default: /workspace/]
+    /// git repository (git://HOST/REPO, https://….git, ssh://… or USER@HOST:PATH, each with #REF and #COMMIT), an
+    /// archive in a cloud storage (s3://BUCKET/KEY, gs://BUCKET/OBJECT,
+    /// https://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB) or an archive or Dockerfile behind an http(s) URL
+    /// [default: /workspace/]
     #[arg(long, short = 'c', value_name = "CONTEXT")]
     pub(super) context: Option<String>,
 
-    /// Directory within the context to use as the context
+    /// Directory within the context to use as the context, whatever kind of context it is
     #[arg(long, value_name = "DIR")]
     pub(super) context_sub_path: Option<String>,
 
-    /// Options of a git context, one per flag or separated by commas: branch=NAME, depth=N, recurse-submodules=BOOL,
-    /// insecure-skip-tls=BOOL
+    /// Options of a git context, one per flag or separated by commas: branch=NAME (a tag too), single-branch=BOOL,
+    /// depth=N (0 is everything), recurse-submodules=BOOL, insecure-skip-tls=BOOL
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) git: Vec<String>,
 
-    /// Cloud storage bucket of the context
+    /// Bucket of the context when there is no --context: BUCKET or BUCKET/OBJECT in Google Cloud Storage, or an s3:// or
+    /// gs:// address
     #[arg(long, short = 'b', value_name = "BUCKET", hide = true)]
     pub(super) bucket: Option<String>,
 

@@ -7,6 +7,7 @@
 //! | `tar://stdin`, `-` | an archive, or for `-` also a Dockerfile, on standard input |
 //! | `git://HOST/REPO[#REF[#COMMIT]]` | a repository over HTTPS, the kaniko executor's way: with `.git` and its past |
 //! | `https://….git[#REF[:DIR]]`, `ssh://…`, `USER@HOST:PATH` | a repository, BuildKit's way: only the commit's files; `#COMMIT` may follow |
+//! | `s3://BUCKET[/KEY]`, `gs://BUCKET[/OBJECT]`, `https://ACCOUNT.blob.core.windows.net/CONTAINER[/BLOB]` | an archive in a cloud storage |
 //! | `https://…`, `http://…` | an archive, or a Dockerfile |
 
 use std::num::NonZeroU32;
@@ -17,15 +18,7 @@ use super::git_options::GitOptions;
 use super::problem::Problem;
 use crate::build::request::{IgnoreFileUse, RemoteContext};
 use crate::redact;
-use crate::remote::{GitSource, Past, SourceKind, UrlSource, source_kind};
-
-/// Hosts of Azure's blob storage.
-const AZURE: [&str; 4] = [
-    ".blob.core.windows.net",
-    ".blob.core.chinacloudapi.cn",
-    ".blob.core.cloudapi.de",
-    ".blob.core.usgovcloudapi.net",
-];
+use crate::remote::{GitSource, ObjectSource, Past, SourceKind, UrlSource, source_kind};
 
 /// What `--context` names.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +39,6 @@ pub(super) fn named<'a>(
     keep_git_dir: bool,
     environment: &Environment,
 ) -> Result<Named<'a>, Problem> {
-    let shown = || redact::location(given).into_owned();
     let Some((scheme, rest)) = given.split_once("://") else {
         return match (given, source_kind(given)) {
             ("-", _) => Ok(Named::Remote(
@@ -78,19 +70,26 @@ pub(super) fn named<'a>(
         "http" | "https" if source_kind(given) == SourceKind::Git => {
             buildkit_git(given, git, keep_git_dir, environment)
         }
-        "https" if is_azure(rest) => Err(Problem::ContextScheme(shown())),
         "http" | "https" => {
+            let object = ObjectSource::azure(given, environment.clouds()).map_err(Problem::Cloud)?;
+            if let Some(object) = object {
+                return Ok(in_cloud(object));
+            }
             let source = UrlSource::parse(given, None).map_err(Problem::Address)?;
             Ok(Named::Remote(RemoteContext::Url(source), IgnoreFileUse::Unused))
         }
-        "s3" | "gs" => Err(Problem::ContextScheme(shown())),
-        _ => Err(Problem::ContextUnknown(shown())),
+        "s3" => ObjectSource::s3(rest, environment.clouds())
+            .map(in_cloud)
+            .map_err(Problem::Cloud),
+        "gs" => ObjectSource::google(rest, environment.clouds())
+            .map(in_cloud)
+            .map_err(Problem::Cloud),
+        _ => Err(Problem::ContextUnknown(redact::location(given).into_owned())),
     }
 }
 
-fn is_azure(rest: &str) -> bool {
-    let host = rest.split(['/', '?', '#', ':']).next().unwrap_or_default();
-    AZURE.iter().any(|suffix| host.ends_with(suffix))
+fn in_cloud(source: ObjectSource) -> Named<'static> {
+    Named::Remote(RemoteContext::Object(source), IgnoreFileUse::Applied)
 }
 
 fn buildkit_git(
@@ -209,6 +208,7 @@ mod tests {
             RemoteContext::Archive(path) => format!("archive {}", path.display()),
             RemoteContext::Stdin { may_be_dockerfile } => format!("stdin {may_be_dockerfile}"),
             RemoteContext::Url(source) => format!("url {source}"),
+            RemoteContext::Object(source) => format!("object {source}"),
             RemoteContext::Git(source) => format!(
                 "git {} {:?} {:?} {} {:?}",
                 source.remote(),
@@ -238,6 +238,16 @@ mod tests {
             ("-", "stdin true".to_owned()),
             ("https://h/x.tar.gz", "url https://h/x.tar.gz".to_owned()),
             ("http://h/Dockerfile", "url http://h/Dockerfile".to_owned()),
+            ("s3://b", "object s3://b/context.tar.gz, filtered".to_owned()),
+            ("gs://b/o", "object gs://b/o, filtered".to_owned()),
+            (
+                "https://a.blob.core.usgovcloudapi.net/c/b",
+                "object https://a.blob.core.usgovcloudapi.net/c/b, filtered".to_owned(),
+            ),
+            (
+                "https://a.blob.core.windows.net/c/b?sig=secret",
+                "url https://a.blob.core.windows.net/c/b".to_owned(),
+            ),
             ("git://h/o/r", format!(r#"git https://h/o/r "" "" false {all}"#)),
             (
                 "git://h/r.git#refs/heads/x",
@@ -264,18 +274,8 @@ mod tests {
         ] {
             assert_eq!(read(given, &[], &environment), Ok(expected), "{given}");
         }
-        let not_yet = "is not supported yet";
-        for given in ["s3://b/k", "gs://b/k", "https://a.blob.core.windows.net/c/b"] {
-            let error = read(given, &[], &environment).unwrap_err();
-            assert!(error.contains(not_yet), "{error}");
-        }
-        for given in [
-            "https://a.blob.core.windows.net/c/b?sig=secret",
-            "ftp://u:it's-secret@h/a",
-        ] {
-            let error = read(given, &[], &environment).unwrap_err();
-            assert!(!error.contains("secret"), "{error}");
-        }
+        let error = read("ftp://u:it's-secret@h/a", &[], &environment).unwrap_err();
+        assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The outside of a build: environment variables, working directory, user.
 //!
 //! This is the one place where they are read; everything else gets an [`Environment`]. The variables below are all
-//! that rbuild itself looks at. TLS and HTTP libraries read `SSL_CERT_FILE`, `SSL_CERT_DIR` and the proxy
+//! that rbuild itself looks at, besides those of clouds. TLS and HTTP libraries read `SSL_CERT_FILE`, `SSL_CERT_DIR` and the proxy
 //! variables on their own.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::value::Switch;
+use crate::remote::CloudSettings;
 
 /// Same as `--no-push`, as a Go boolean; the flag wins.
 pub(super) const KANIKO_NO_PUSH: &str = "KANIKO_NO_PUSH";
@@ -120,6 +121,12 @@ impl Environment {
     /// A variable's value as a path, `None` when unset or empty.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         self.filled(name).map(PathBuf::from)
+    }
+
+    /// What is said about clouds; [`CloudSettings`] knows the names.
+    pub(super) fn clouds(&self) -> CloudSettings {
+        let text = |name: &str| self.filled(name)?.to_str().map(str::to_owned);
+        CloudSettings::new(text, self.path(HOME))
     }
 
     /// `path` from the working directory, without `.` and doubled slashes.

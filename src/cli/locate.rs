@@ -22,13 +22,16 @@ const LOWER_CASE_DOCKERFILE: &str = "dockerfile";
 /// # Errors
 /// It is no directory, or nothing that a context can be.
 pub(super) fn context(input: &Input, keep_git_dir: bool, environment: &Environment) -> Result<Context, Problem> {
-    let given = input.context.as_deref().unwrap_or(DEFAULT_CONTEXT);
-    if given.is_empty() {
-        return Err(match &input.bucket {
-            Some(bucket) => Problem::ContextScheme(bucket.clone()),
-            None => Problem::NoContext,
-        });
-    }
+    let bucket = input
+        .bucket
+        .as_deref()
+        .filter(|bucket| !bucket.is_empty())
+        .map(of_bucket);
+    let given = match (input.context.as_deref(), &bucket) {
+        (None | Some(""), Some(bucket)) => bucket,
+        (Some(""), None) => return Err(Problem::NoContext),
+        (given, _) => given.unwrap_or(DEFAULT_CONTEXT),
+    };
     let git = GitOptions::parse(&input.git).map_err(Problem::GitOption)?;
     let sub_path = input.context_sub_path.as_deref().unwrap_or_default();
     match context::named(given, &git, keep_git_dir, environment)? {
@@ -39,6 +42,14 @@ pub(super) fn context(input: &Input, keep_git_dir: bool, environment: &Environme
             skip_tls_verify: git.insecure_skip_tls,
             ignore_file,
         })),
+    }
+}
+
+/// What `--bucket` names: a bucket of Google's, unless it says otherwise.
+fn of_bucket(bucket: &str) -> String {
+    match bucket.contains("://") {
+        true => bucket.to_owned(),
+        false => format!("gs://{bucket}"),
     }
 }
 
@@ -138,13 +149,12 @@ mod tests {
                 "{line:?}"
             );
         }
-        let remote = "is in a cloud storage, which is not supported yet";
         for (given, expected) in [
             ("", "please specify the build context with --context".to_owned()),
             ("dir://", "please specify the build context with --context".to_owned()),
             ("nowhere", "cannot read the build context DIR/nowhere".to_owned()),
             ("file", "the build context DIR/file is not a directory".to_owned()),
-            ("s3://bucket/key", format!("the build context s3://bucket/key {remote}")),
+            ("s3:///key", "--context s3:///key names no bucket".to_owned()),
             (
                 "ftp://u:p@host",
                 "unknown build context prefix provided in ftp://***@host, please use one of the following: gs://, dir://, tar://, \
@@ -158,8 +168,18 @@ mod tests {
                 "{given}"
             );
         }
-        let bucket = context(&["--context=", "--bucket=b"]);
-        assert_eq!(bucket, Err(vec![format!("the build context b {remote}")]));
+        for (line, expected) in [
+            (&["--context=", "--bucket=b"][..], "gs://b/context.tar.gz"),
+            (&["--context=", "--bucket=b/o"], "gs://b/o"),
+            (&["--context=", "-b", "s3://b/k"], "s3://b/k"),
+        ] {
+            match context(line) {
+                Ok(Context::Fetched(fetched)) => assert_eq!(fetched.source.to_string(), expected),
+                other => panic!("{other:?}"),
+            }
+        }
+        let line = ["--context=context", "--bucket=b"];
+        assert_eq!(context(&line), Ok(Context::Directory(site.path("context"))));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::dockerfile::nearest;
 use crate::oci::{AnnotationError, PlatformError, ReferenceError};
 use crate::plan::ContextError;
-use crate::remote::{AddressError, GitAddressError};
+use crate::remote::{AddressError, CloudAddressError, GitAddressError};
 
 /// One thing that is wrong. Found before anything is pulled.
 #[derive(Debug, thiserror::Error)]
@@ -145,9 +145,9 @@ pub(super) enum Problem {
     /// Neither a context nor a default.
     #[error("please specify the build context with --context")]
     NoContext,
-    /// A known kind of context that cannot be fetched yet.
-    #[error("the build context {0} is in a cloud storage, which is not supported yet")]
-    ContextScheme(String),
+    /// A cloud storage, and nothing in it.
+    #[error("--context {0}")]
+    Cloud(CloudAddressError),
     /// The kaniko executor's words, nearly.
     #[error(
         "unknown build context prefix provided in {0}, please use one of the following: gs://, dir://, tar://, s3://, git://, \
@@ -226,7 +226,9 @@ impl Diagnostic for Problem {
                 "types are manifest, index, manifest-descriptor and index-descriptor; a key with a colon needs one before it"
             }
             Self::Run(problem) => return problem.hint().into_iter().map(str::to_owned).collect(),
-            Self::ContextScheme(_) => "fetch and unpack it first, and give the directory: --context=dir:///path",
+            Self::Cloud(_) => {
+                "it is s3://BUCKET[/KEY], gs://BUCKET[/OBJECT] or https://ACCOUNT.blob.core.windows.net/CONTAINER[/BLOB]"
+            }
             Self::ContextUnknown(given) => return vec![context_hint(given)],
             Self::GitOption(error) => return vec![error.hint()],
             Self::ContextUnreadable { .. } | Self::NoContext => "--context names the directory that COPY reads from",

@@ -1,6 +1,6 @@
 //! HTTP clients, and how to wait for one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -29,9 +29,9 @@ pub(crate) enum Proxied {
 }
 
 impl Proxied {
-    /// This machine's own servers are never reached through a proxy.
+    /// This machine's own servers, and the metadata service of the cloud that it is in, are never reached through a proxy.
     pub(crate) fn of_host(host: &str) -> Self {
-        match is_loopback(host) {
+        match is_loopback(host) || is_link_local(host) {
             true => Self::Never,
             false => Self::AsConfigured,
         }
@@ -113,6 +113,11 @@ pub(crate) fn wait_for<T: Send + 'static>(
     }
 }
 
+fn is_link_local(host: &str) -> bool {
+    let name = host.split(':').next().unwrap_or_default();
+    name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_link_local())
+}
+
 /// `localhost`, `*.localhost`, `127.0.0.0/8` and `::1`, with or without port.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
@@ -184,6 +189,15 @@ mod tests {
             "[fd00::1]:5000",
         ] {
             assert!(!is_private(host), "{host}");
+        }
+        for (host, expected) in [
+            ("localhost:5000", Proxied::Never),
+            ("169.254.169.254", Proxied::Never),
+            ("169.254.170.2:80", Proxied::Never),
+            ("h.example", Proxied::AsConfigured),
+            ("10.0.0.1", Proxied::AsConfigured),
+        ] {
+            assert_eq!(Proxied::of_host(host), expected, "{host}");
         }
         assert!(is_internal(&Url::parse("http://169.254.169.254/latest").unwrap()));
         assert!(!is_internal(&Url::parse("https://h.example/").unwrap()));

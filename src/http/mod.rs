@@ -7,6 +7,7 @@ pub(crate) mod client;
 #[cfg(test)]
 pub(crate) mod drip;
 mod failure;
+pub(crate) mod flow;
 pub(crate) mod redirect;
 pub(crate) mod retry;
 pub(crate) mod tls;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::GitError;
+use super::{CloudError, GitError};
 use crate::cancel::Cancelled;
 use crate::http::{ClientError, Failure, RefusedRedirect, RequestLine, Unanswered};
 use crate::store::StoreError;
@@ -63,6 +63,9 @@ pub enum RemoteError {
         #[source]
         source: Box<GitError>,
     },
+    /// A cloud gave no object.
+    #[error(transparent)]
+    Cloud(Box<CloudError>),
     /// A file of our own cannot be written.
     #[error("{what} {}", path.display())]
     Io {
@@ -99,12 +102,19 @@ impl RemoteError {
             Self::Status { request, status, .. } => status_hint(request, *status),
             Self::Transport(unanswered) => failure_hint(unanswered.request.host(), unanswered.failure),
             Self::Git { source, .. } => source.hint(),
+            Self::Cloud(error) => error.hint(),
             Self::Redirect { .. } => Some("if that is right, write the address that it leads to".to_owned()),
             Self::Checksum { source_name, .. } => Some(format!(
                 "if {source_name} was meant to change, change --checksum with it"
             )),
             _ => None,
         }
+    }
+}
+
+impl From<CloudError> for RemoteError {
+    fn from(error: CloudError) -> Self {
+        Self::Cloud(Box::new(error))
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 
+use super::cloud;
 use super::git;
 use super::http;
 use super::kept::KeptDownloads;
 use super::web::{Ask, Web};
-use super::{GitSource, RemoteError, UrlSource};
+use super::{GitSource, ObjectSource, RemoteError, UrlSource};
 use crate::cancel::Cancel;
 use crate::http::{Backoff, redact};
 use crate::oci::Digest;
@@ -111,6 +112,14 @@ impl Remote {
         let ask = ask.header(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         let what = format!("sending to {}", redact(url));
         self.web.with_retries(&what, || self.web.send(&ask)?.check().map(drop))
+    }
+
+    /// Downloads an object of a cloud storage into the new file `into`, with mode 0600; says when it was last changed.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; then part of the file may be there.
+    pub fn download_object(&self, source: &ObjectSource, into: &Path) -> Result<Option<jiff::Timestamp>, RemoteError> {
+        cloud::download(&self.web, source, into)
     }
 
     /// Writes the files of a commit into the existing, empty directory `into`, all of them whatever

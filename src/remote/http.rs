@@ -120,10 +120,31 @@ fn copy_body(
     answer: &mut Answer,
     file: &mut NamedTempFile,
 ) -> Result<Digest, RemoteError> {
-    let length = answer.length();
     let mut digester = Digester::new(Algorithm::Sha256);
     let mut checker = source.checksum.as_ref().map(Digester::like);
-    let mut meter = Meter::start(web, source.to_string(), length);
+    let path = file.path().to_owned();
+    let meter = write_body(web, &source.to_string(), answer, file, &path, |bytes| {
+        digester.update(bytes);
+        if let Some(checker) = &mut checker {
+            checker.update(bytes);
+        }
+    })?;
+    check_digest(source, checker)?;
+    meter.finish();
+    Ok(digester.finish())
+}
+
+/// Writes an answer's body into a file and shows it to `each` on the way. The download is over when the meter says so.
+pub(super) fn write_body<'w>(
+    web: &'w Web,
+    name: &str,
+    answer: &mut Answer,
+    file: &mut impl Write,
+    path: &Path,
+    mut each: impl FnMut(&[u8]),
+) -> Result<Meter<'w>, RemoteError> {
+    let length = answer.length();
+    let mut meter = Meter::start(web, name.to_owned(), length);
     let mut buffer = vec![0; READ_SIZE];
     let mut received = 0;
     loop {
@@ -132,21 +153,19 @@ fn copy_body(
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(RemoteError::transport(answer.line.clone(), &error)),
+            Err(error) => {
+                web.cancel.check()?;
+                return Err(RemoteError::transport(answer.line.clone(), &error));
+            }
         };
         file.write_all(&buffer[..count])
-            .map_err(RemoteError::io("write", file.path()))?;
-        digester.update(&buffer[..count]);
-        if let Some(checker) = &mut checker {
-            checker.update(&buffer[..count]);
-        }
+            .map_err(RemoteError::io("write", path))?;
+        each(&buffer[..count]);
         received += count as u64;
         meter.tell(received);
     }
     check_length(&answer.line, received, length)?;
-    check_digest(source, checker)?;
-    meter.done = true;
-    Ok(digester.finish())
+    Ok(meter)
 }
 
 fn check_length(line: &RequestLine, received: u64, length: Option<u64>) -> Result<(), RemoteError> {
@@ -196,7 +215,8 @@ fn file_time(modified: Option<Timestamp>) -> SystemTime {
 }
 
 /// Tells the progress of one download, and its end however it ends.
-struct Meter<'a> {
+#[derive(Debug)]
+pub(super) struct Meter<'a> {
     progress: &'a dyn Progress,
     source: String,
     last: Instant,
@@ -213,6 +233,11 @@ impl<'a> Meter<'a> {
             last: Instant::now(),
             done: false,
         }
+    }
+
+    /// The download is whole.
+    pub(super) fn finish(mut self) {
+        self.done = true;
     }
 
     fn tell(&mut self, bytes: u64) {

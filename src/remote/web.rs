@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use reqwest::blocking::{Client as HttpClient, Response as HttpResponse};
@@ -15,6 +16,7 @@ use super::address::unescape;
 use super::{RemoteError, RemoteOptions};
 use crate::cancel::Cancel;
 use crate::http::client::{self, Proxied};
+use crate::http::flow::Flow;
 use crate::http::redirect::{self, Downgrade, MAX_REDIRECTS};
 use crate::http::retry::{self, Verdict};
 use crate::http::tls::{self, Verification};
@@ -22,6 +24,9 @@ use crate::http::{RefusedRedirect, RequestLine, host_of};
 use crate::machine;
 use crate::progress::{Event, Progress};
 use crate::registry::Timeouts;
+
+/// For a server that is a few microseconds away.
+const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Connections to servers of any kind.
 #[derive(Debug)]
@@ -52,7 +57,9 @@ pub(super) struct Answer {
     pub(super) line: RequestLine,
     /// Of the request that was answered, after redirects.
     pub(super) url: Url,
-    http: HttpResponse,
+    status: u16,
+    headers: HeaderMap,
+    body: Flow<HttpResponse>,
 }
 
 impl Ask {
@@ -119,6 +126,19 @@ impl Web {
         Err(RefusedRedirect::too_many(line, &url).into())
     }
 
+    /// Sends `ask` once and follows nothing: it is signed for where it goes.
+    pub(super) fn send_unfollowed(&self, ask: &Ask) -> Result<Answer, RemoteError> {
+        self.send_once(ask, &ask.url, ask.headers.clone())
+    }
+
+    /// The same for the machine's own metadata service, which is near or not there at all.
+    pub(super) fn for_metadata(&self) -> Self {
+        let mut options = self.options.clone();
+        options.timeouts.connect = METADATA_PATIENCE;
+        options.timeouts.idle = METADATA_PATIENCE;
+        Self::new(options, Arc::clone(&self.progress), self.cancel.clone())
+    }
+
     /// Does `action` until it works, is not worth another try, or was tried often enough.
     pub(super) fn with_retries<T>(
         &self,
@@ -167,7 +187,9 @@ impl Web {
             Ok(http) => Ok(Answer {
                 line,
                 url: url.clone(),
-                http,
+                status: http.status().as_u16(),
+                headers: http.headers().clone(),
+                body: Flow::new(http, self.cancel.clone()),
             }),
             Err(error) => Err(RemoteError::transport(line, &error)),
         }
@@ -212,16 +234,16 @@ impl Web {
 }
 
 impl Answer {
-    pub(super) fn status(&self) -> u16 {
-        self.http.status().as_u16()
+    pub(super) const fn status(&self) -> u16 {
+        self.status
     }
 
     pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.http.headers().get(name)?.to_str().ok()
+        self.headers.get(name)?.to_str().ok()
     }
 
-    pub(super) fn headers(&self) -> &HeaderMap {
-        self.http.headers()
+    pub(super) const fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// The length that the server announced.
@@ -235,18 +257,22 @@ impl Answer {
         if (200..300).contains(&status) {
             return Ok(self);
         }
-        let retry_after = self.header(&RETRY_AFTER);
         Err(RemoteError::Status {
             status,
-            retry_after: retry_after.and_then(|text| retry::parse_retry_after(text, jiff::Timestamp::now())),
+            retry_after: self.retry_after(),
             request: self.line,
         })
+    }
+
+    /// When the server wants to be asked again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        retry::parse_retry_after(self.header(&RETRY_AFTER)?, jiff::Timestamp::now())
     }
 }
 
 impl Read for Answer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.http.read(buffer)
+        self.body.read(buffer)
     }
 }
 
@@ -269,6 +295,7 @@ fn verdict(error: &RemoteError) -> Verdict {
         } => retry::status_verdict(*status, *retry_after),
         RemoteError::Transport(unanswered) => retry::failure_verdict(unanswered.failure),
         RemoteError::CutShort { .. } => Verdict::Retry,
+        RemoteError::Cloud(error) => error.verdict(),
         _ => Verdict::Final,
     }
 }

@@ -87,6 +87,11 @@ impl Running {
         lossy(&self.stderr)
     }
 
+    /// The same of stdout.
+    pub(crate) fn stdout_so_far(&self) -> String {
+        lossy(&self.stdout)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
@@ -125,6 +130,16 @@ impl Running {
 }
 
 impl Output {
+    /// Expects that nothing the program wrote contains one of these.
+    #[track_caller]
+    pub(crate) fn without(self, secrets: &[&str]) -> Self {
+        for secret in secrets {
+            let told = self.stdout.contains(secret) || self.stderr.contains(secret);
+            assert!(!told, "{secret:?} was shown\n{}", self.report());
+        }
+        self
+    }
+
     /// Expects exit code 0.
     #[track_caller]
     pub(crate) fn success(self) -> Self {
