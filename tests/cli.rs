@@ -155,7 +155,7 @@ const FLAGS: &[(&str, &str, Bad, Fate)] = &[
     ("--dockerfile", "context/Dockerfile", Value("nowhere"), Taken),
     ("-f", "context/Dockerfile", Value("nowhere"), Taken),
     ("--context", "context", Value("nowhere"), Taken),
-    ("-c", "dir://context", Value("s3://bucket/key"), Taken),
+    ("-c", "dir://context", Value("s3://"), Taken),
     ("--context-sub-path", ".", Value("nowhere"), Taken),
     ("--bucket", "name", Missing, Taken),
     ("-b", "name", Missing, Taken),
