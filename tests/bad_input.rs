@@ -356,16 +356,16 @@ fn root_no_privilege_for_namespaces() {
     let launcher = [
         "setpriv",
         "--bounding-set",
-        "-sys_admin",
+        "-sys_admin,-setuid,-setgid",
         "--inh-caps",
-        "-sys_admin",
+        "-sys_admin,-setuid,-setgid",
         "--",
     ];
     let build = scene
         .build(&scene.dockerfile("RUN true"))
         .arg("--isolation=namespaces")
         .through(&launcher);
-    let _failed = build.run().failure_with(&["namespace"]);
+    let _failed = build.run().failure_with(&["namespace", "CAP_SETUID"]);
     scene.is_clean();
 }
 

@@ -422,8 +422,8 @@ pub(super) struct Run {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Snapshot and isolation")]
 pub(super) struct Execution {
-    /// Where RUN executes: the strongest that works, namespaces of its own, a chroot, or the container's own / [default:
-    /// auto]
+    /// Where RUN executes: namespaces of its own, the container's own /, a chroot, or the first of these that works
+    /// [default: auto]
     #[arg(long, value_name = "MODE")]
     pub(super) isolation: Option<IsolationMode>,
 
