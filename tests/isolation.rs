@@ -49,8 +49,6 @@ const IN_USER_NAMESPACE: &[Exception] = &[
     ("c39-special-files-from-a-stage", MKNOD),
 ];
 
-const NOT_PLACED: &str = "what is mounted is not put into the container's own / yet";
-
 /// The first is the one that the others are compared with.
 const ENVIRONMENTS: [Environment; 5] = [
     Environment {
@@ -79,15 +77,7 @@ const ENVIRONMENTS: [Environment; 5] = [
         launcher: Launcher::Container(&["--cap-add=MKNOD"]),
         flag: "auto",
         says: "Isolation: in-place; namespaces (in a user namespace) refused: ",
-        exceptions: &[
-            ("context-named-mounts", NOT_PLACED),
-            ("dockerignore-bind-mounts", NOT_PLACED),
-            ("run-heredoc-script", "podman mounts the container's /dev noexec"),
-            ("run-mount-bind", NOT_PLACED),
-            ("run-mount-cache", NOT_PLACED),
-            ("run-mount-secret", NOT_PLACED),
-            ("run-mount-tmpfs", NOT_PLACED),
-        ],
+        exceptions: &[],
     },
     Environment {
         name: "chroot",

@@ -117,9 +117,9 @@ pub(crate) fn new_mount(kind: &str, attributes: MountAttrFlags) -> Result<OwnedF
     make().call(|| format!("mount {kind}"))
 }
 
-/// Puts a mount that is in no place yet upon the path `target`, which has no links.
+/// Puts a mount that is in no place yet upon the path `target`, following links as `mount` does.
 pub(crate) fn attach_at(mount: impl AsFd, target: &str) -> Result<(), CallError> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
     rustix::mount::move_mount(mount.as_fd(), "", CWD, target, flags).call(|| format!("mount on {target}"))
 }
 
