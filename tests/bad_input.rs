@@ -4,14 +4,12 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Signal;
-use support::process::Output;
+use support::process::{Output, sleepers, wait_until};
 use support::registry::{Access, free_port};
 use support::scripted::{Answer, Scripted, ServedImage, digest};
 use support::{Rbuild, Registry, Sandbox, rbuild};
@@ -394,24 +392,6 @@ fn root_killed_build_does_not_disturb_the_next() {
         let _built = build("0").run().success();
         assert_eq!(scene.registry.tags("out"), ["1"]);
         assert_eq!(scene.sandbox.mounts(), Vec::<PathBuf>::new());
-    }
-}
-
-/// Processes called `sleep SECONDS`.
-fn sleepers(seconds: &str) -> BTreeSet<PathBuf> {
-    let wanted = format!("sleep\0{seconds}\0").into_bytes();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    processes
-        .filter(|process| std::fs::read(process.join("cmdline")).is_ok_and(|line| line == wanted))
-        .collect()
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !reached() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

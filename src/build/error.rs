@@ -213,6 +213,17 @@ pub enum Problem {
     /// A layout or an archive with the image cannot be written.
     #[error(transparent)]
     WriteImage(StoreError),
+    /// A file with the result could not be written later. Found before anything is built.
+    #[error("{origin}: {} cannot be written", path.display())]
+    Output {
+        /// The flag or variable that asks for it.
+        origin: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A file with the result cannot be written.
     #[error("write {}", path.display())]
     WriteFile {

@@ -98,6 +98,7 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
     epoch::settle(&mut outlines, &input, &mut bringer)?;
     let client = connect::client(&request.registry, progress, cancel)?;
     if request.rehearsal != Rehearsal::PlanOnly {
+        crate::export::check_places(&request.outputs)?;
         check_destinations(&request.outputs, &request.registry, &client)?;
     }
     let mut images = Images::new(client.clone(), Arc::clone(progress));

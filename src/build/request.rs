@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -230,6 +230,29 @@ impl Outputs {
     #[must_use]
     pub fn pushes(&self) -> &[Reference] {
         if self.no_push { &[] } else { &self.destinations }
+    }
+
+    /// Everything that is written on this machine, with the flag or variable that asks for it.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let texts = [
+            ("--digest-file", &self.digest_file),
+            ("--image-name-with-digest-file", &self.image_name_with_digest_file),
+            (
+                "--image-name-tag-with-digest-file",
+                &self.image_name_tag_with_digest_file,
+            ),
+        ];
+        let places = [
+            ("--tar-path", self.tar_path.as_deref()),
+            ("--oci-layout-path", self.oci_layout_path.as_deref()),
+            ("BUILDER_OUTPUT", self.builder_output.as_deref()),
+        ];
+        let texts = texts.map(|(origin, output)| match output {
+            Some(TextOutput::File(path)) => (origin, Some(path.as_path())),
+            Some(TextOutput::Address(_)) | None => (origin, None),
+        });
+        let all = places.into_iter().chain(texts);
+        all.filter_map(|(origin, path)| Some((origin, path?)))
     }
 
     /// Whether the image goes to a file or directory of this machine.

@@ -196,7 +196,8 @@ fn perform<R, T, E: Diagnostic>(
         Err(problems) => return report_problems(settings, &problems, args::PROGRAM),
     };
     let cancel = Cancel::default();
-    if let Err(source) = signals::watch(cancel.clone()) {
+    let overdue = move || display::print_error(settings, &ProcessError::Overdue);
+    if let Err(source) = signals::watch(cancel.clone(), overdue) {
         return fail(settings, &ProcessError::Signals(source));
     }
     let display = Display::start(settings);
@@ -298,6 +299,8 @@ enum ProcessError {
     WorkingDirectory(#[source] io::Error),
     #[error("cannot watch for signals")]
     Signals(#[source] io::Error),
+    #[error("stopped before everything was taken away")]
+    Overdue,
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
     #[error("an ordinary user cannot become root of a user namespace")]
@@ -308,6 +311,9 @@ impl Diagnostic for ProcessError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Mapping(error) => vec![error.remedy()],
+            Self::Overdue => {
+                vec!["the next build removes the rest, if it has the same state directory (--store)".to_owned()]
+            }
             Self::WorkingDirectory(_) | Self::Signals(_) | Self::Output(_) => Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -10,23 +11,45 @@ use signal_hook::low_level::emulate_default_handler;
 use crate::cancel::Cancel;
 use crate::diagnostic::Exit;
 
-/// Has SIGINT, SIGTERM and SIGHUP end the build. A second SIGINT ends the program at once.
+/// How long the end of a build may take. A RUN gets two seconds of it, and the rest is for taking away what was made; who
+/// stops a container kills it after ten seconds or more, and people are less patient.
+const PATIENCE: Duration = Duration::from_millis(4500);
+/// For the last words, which a full pipe may hold up.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Has SIGINT, SIGTERM and SIGHUP end the build. The program ends even if the build does not: soon, after calling
+/// `overdue`, and with a second SIGINT at once.
 ///
 /// # Errors
 /// No handler or no thread could be had.
-pub(super) fn watch(cancel: Cancel) -> io::Result<()> {
+pub(super) fn watch(cancel: Cancel, overdue: impl Fn() + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new(wanted())?;
+    let mut overdue = Some(overdue);
     let wait = move || {
-        let mut asked = false;
         for signal in signals.forever() {
-            if signal == SIGINT && asked {
-                exit_at_once(SIGINT);
-            }
             cancel.by_signal(signal);
-            asked = true;
+            match overdue.take() {
+                Some(overdue) => limit_end(signal, overdue),
+                None if signal == SIGINT => exit_at_once(SIGINT),
+                None => {}
+            }
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
+}
+
+/// Something may hang that nobody can interrupt, a dead network filesystem for instance, or there is too much to remove.
+fn limit_end(signal: i32, overdue: impl FnOnce() + Send + 'static) {
+    let limit = move || {
+        thread::sleep(PATIENCE);
+        let spoken = thread::Builder::new().spawn(overdue);
+        if spoken.is_ok() {
+            thread::sleep(LAST_WORDS);
+        }
+        exit_at_once(signal);
+    };
+    // Without a thread the build ends by itself, as nearly always.
+    let _ = thread::Builder::new().name("limit".to_owned()).spawn(limit);
 }
 
 /// Dies as if the signal had never been caught, so that a shell that started us sees why we ended and stops its
@@ -66,7 +89,7 @@ mod tests {
     #[test]
     fn a_signal_cancels_the_build() {
         let cancel = Cancel::default();
-        watch(cancel.clone()).unwrap();
+        watch(cancel.clone(), || ()).unwrap();
         assert_eq!(cancel.signal(), None);
         signal_hook::low_level::raise(SIGTERM).unwrap();
         // The handler has run when `raise` returns; the thread it wakes may not have.

@@ -8,6 +8,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use rustix::fs::Access;
+
 use crate::build::request::{BuildRequest, Outputs, TextOutput};
 use crate::build::{BuildError, Problem};
 use crate::image::{Image, ImageIndex};
@@ -269,13 +271,48 @@ fn write_file(path: &Path, content: &str) -> Result<(), BuildError> {
     }
 }
 
+/// Whether everything that `outputs` asks for on this machine can be written, before an hour is spent on building.
+///
+/// # Errors
+/// [`Problem::Output`] names the first that cannot.
+pub fn check_places(outputs: &Outputs) -> Result<(), BuildError> {
+    for (origin, path) in outputs.files() {
+        check_place(path).map_err(|source| Problem::Output {
+            origin,
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// A file that is there is written to, if it cannot be replaced; the directories of another one may have to be made.
+fn check_place(path: &Path) -> io::Result<()> {
+    let may_write = |path: &Path| rustix::fs::access(path, Access::WRITE_OK);
+    if may_write(path).is_ok() {
+        return Ok(());
+    }
+    let mut above = path.ancestors().skip(1);
+    let existing = above.find(|above| above.as_os_str().is_empty() || above.symlink_metadata().is_ok());
+    match existing {
+        Some(above) if above.as_os_str().is_empty() => Ok(may_write(Path::new("."))?),
+        Some(above) if above.is_dir() => Ok(may_write(above)?),
+        Some(_) => Err(io::ErrorKind::NotADirectory.into()),
+        None => Ok(()),
+    }
+}
+
 fn replace(path: &Path, content: &str) -> io::Result<()> {
     let directory = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = match tempfile::NamedTempFile::new_in(directory) {
+        // Of a directory that cannot be written, a single file may be mounted.
+        Err(error) if is_refusal(&error) => return fs::write(path, content).map_err(|_| error),
+        made => made?,
+    };
     file.write_all(content.as_bytes())?;
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
     match file.persist(path) {
@@ -284,6 +321,13 @@ fn replace(path: &Path, content: &str) -> io::Result<()> {
         Err(error) if error.error.kind() == io::ErrorKind::ResourceBusy => fs::write(path, content),
         Err(error) => Err(error.error),
     }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
 }
 
 fn overwrite(path: &Path, content: &str) -> io::Result<()> {

@@ -79,6 +79,7 @@ pub(super) fn builder() -> std::io::Result<UnixStream> {
 /// Returns when `init` is dead, which is when the kernel has killed and reaped everything in its namespace.
 fn run_init(builder: &UnixStream, entry: Entry) -> Result<(), CallError> {
     signals::restore_ignored_signals()?;
+    crate::memory::spare_the_builder();
     descriptors::keep_from_children()?;
     match entry {
         Entry::Namespaces(Privileges::Own) => {}

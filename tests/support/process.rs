@@ -6,12 +6,31 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A hung program is a failed test, not a hung suite.
 const DEADLINE: Duration = Duration::from_secs(600);
+
+/// Waits for something that other processes do.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !reached() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Processes of this machine called `sleep SECONDS`.
+pub(crate) fn sleepers(seconds: &str) -> Vec<PathBuf> {
+    let wanted = format!("sleep\0{seconds}\0").into_bytes();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    processes
+        .filter(|process| std::fs::read(process.join("cmdline")).is_ok_and(|line| line == wanted))
+        .collect()
+}
 
 /// A command with an empty environment that the kernel kills when the calling thread ends.
 ///

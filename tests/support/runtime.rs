@@ -87,6 +87,16 @@ impl<'s> Container<'s> {
         self.podman.has_ended()
     }
 
+    /// Asks its first process to end, by this signal, and returns what became of it.
+    pub(crate) fn end_by(self, signal: &str) -> Output {
+        let mut kill = podman(self.sandbox);
+        kill.args(["kill", "--signal", signal, CONTAINER]);
+        let _killed = self.sandbox.run(kill).success();
+        let output = self.podman.wait();
+        release_storage(self.sandbox);
+        output
+    }
+
     /// Ends it and returns what it printed.
     pub(crate) fn stop(self) -> Output {
         let mut kill = podman(self.sandbox);

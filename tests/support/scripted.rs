@@ -16,6 +16,8 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// Sent of the body before the connection is closed; the announced length stays that of the whole.
     pub(crate) cut_at: Option<usize>,
+    /// Whether the server then says nothing until the client goes away.
+    pub(crate) is_stuck: bool,
 }
 
 impl Answer {
@@ -25,6 +27,7 @@ impl Answer {
             headers: Vec::new(),
             body: Vec::new(),
             cut_at: None,
+            is_stuck: false,
         }
     }
 
@@ -45,6 +48,22 @@ impl Answer {
     pub(crate) fn cut_at(mut self, length: usize) -> Self {
         self.cut_at = Some(length);
         self
+    }
+
+    /// Never says anything.
+    pub(crate) fn silence() -> Self {
+        Self {
+            is_stuck: true,
+            ..Self::status(0)
+        }
+    }
+
+    /// Sends so much of the body, and then nothing more.
+    pub(crate) fn stuck_at(self, length: usize) -> Self {
+        Self {
+            is_stuck: true,
+            ..self.cut_at(length)
+        }
     }
 }
 
@@ -144,11 +163,18 @@ fn serve(stream: TcpStream, answer: &(impl Fn(&Request) -> Answer + ?Sized)) -> 
     }
     head.push_str(&format!("Content-Length: {}\r\n\r\n", answer.body.len()));
     let mut stream = stream;
-    stream.write_all(head.as_bytes())?;
+    if answer.status != 0 {
+        stream.write_all(head.as_bytes())?;
+    }
     if request.method != "HEAD" {
         stream.write_all(&answer.body[..answer.cut_at.unwrap_or(answer.body.len())])?;
     }
-    stream.flush()
+    stream.flush()?;
+    if answer.is_stuck {
+        // Whatever the client still sends is read; it would notice otherwise.
+        std::io::copy(&mut reader, &mut std::io::sink())?;
+    }
+    Ok(())
 }
 
 /// An image of one layer, as the documents and blobs a registry serves.

@@ -58,6 +58,7 @@ impl BuildError {
             Problem::Mount(error) => error.hint().into_iter().collect(),
             Problem::Foreign { platform, .. } => vec![emulator_hint(platform)],
             Problem::Process(failure) => failure.hints(),
+            Problem::State { .. } => self.hint_of_state().map(str::to_owned).into_iter().collect(),
             _ => Vec::new(),
         }
     }
@@ -79,10 +80,27 @@ impl BuildError {
         }
     }
 
+    fn hint_of_state(&self) -> Option<&'static str> {
+        if self.is_for(io::ErrorKind::ReadOnlyFilesystem) {
+            return Some(
+                "choose a directory that can be written with --store; where the container's root is read-only \
+                 (readOnlyRootFilesystem, --read-only), one on a volume such as an emptyDir",
+            );
+        }
+        let hint = "choose a directory that this user may write with --store";
+        self.is_for(io::ErrorKind::PermissionDenied).then_some(hint)
+    }
+
     fn is_out_of_space(&self) -> bool {
-        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
-        self.chain()
-            .any(|error| error.downcast_ref::<io::Error>().is_some_and(is_full))
+        self.is_for(io::ErrorKind::StorageFull)
+    }
+
+    /// Whether such an answer of the system is among the causes.
+    fn is_for(&self, kind: io::ErrorKind) -> bool {
+        self.chain().any(|error| {
+            let error = error.downcast_ref::<io::Error>();
+            error.is_some_and(|error| error.kind() == kind)
+        })
     }
 }
 

@@ -56,6 +56,7 @@ fn carry_out(builder: &UnixStream, place: &mut Option<(Place, std::fs::File)>) -
     // Out of the terminal's reach, and of those who signal the builder's group.
     let session = rustix::process::setsid().call(|| "setsid".to_owned())?;
     signals::restore_ignored_signals()?;
+    crate::memory::spare_the_builder();
     descriptors::keep_from_children()?;
     signals::refuse_tracing()?;
     processes::adopt_orphans()?;
