@@ -208,10 +208,7 @@ fn root_sigterm_ends_a_build_whatever_it_works_on() {
         .start();
     wait_until("it waits for a writer", || is_in_open(&running));
     let said = ends(&sandbox, running);
-    assert!(
-        said.contains("stopped before everything was taken away"),
-        "{said}"
-    );
+    assert!(said.contains("stopped before everything was taken away"), "{said}");
 }
 
 /// Whether its first thread sleeps in the opening of a pipe.
