@@ -189,21 +189,6 @@ fn searches_places_in_order() {
 }
 
 #[test]
-fn a_file_may_be_named_where_a_directory_is_expected() {
-    let home = tempfile::tempdir().unwrap();
-    let file = home.path().join("config.json");
-    std::fs::write(&file, r#"{"auths":{"h.io":{"username":"u","password":"p"}}}"#).unwrap();
-    for docker_config in [home.path(), &file] {
-        let credentials = Credentials::new(CredentialSources {
-            docker_config: Some(docker_config.to_owned()),
-            uid: u32::MAX,
-            ..CredentialSources::default()
-        });
-        assert_eq!(look(&credentials, "h.io", "a"), "u:p");
-    }
-}
-
-#[test]
 fn variables_are_asked_after_all_files() {
     let variables = [
         "KANIKO_H_IO_USER",
