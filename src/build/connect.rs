@@ -93,3 +93,22 @@ fn address(mirror: &Mirror) -> String {
         prefix => format!("{}/{prefix}", mirror.host),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_tries_count_on_top_of_those_made_anyway() {
+        let options = RegistryOptions {
+            push_retry: 2,
+            image_download_retry: u32::MAX,
+            client_type: Some("x".to_owned()),
+            ..RegistryOptions::default()
+        };
+        let (settings, defaults) = (settings(&options), registry::RegistryOptions::default());
+        assert_eq!(settings.push_retry, defaults.push_retry + 2);
+        assert_eq!(settings.download_retry, u32::MAX);
+        assert_eq!(settings.user_agent, registry::user_agent(Some("x")));
+    }
+}

@@ -112,7 +112,7 @@ pub fn run(request: &BuildRequest, progress: &Arc<dyn Progress>, cancel: &Cancel
         return Ok(None);
     }
     let isolation = choose_isolation(request, &plan, &**progress)?;
-    let context = open_context(&input, &plan, &mut bringer)?;
+    let context = open_context(&input, &plan, &mut bringer, &**progress)?;
     let named_trees = NamedTrees::open(&plan, &mut bringer)?;
     let (state, directory) = bringer.into_state()?;
     let opened = Opened {
@@ -307,7 +307,12 @@ fn choose_isolation(
     Ok(Some(Arc::from(chosen.isolation)))
 }
 
-fn open_context(input: &Input, plan: &Plan, bringer: &mut Bringer<'_>) -> Result<Option<BuildContext>, BuildError> {
+fn open_context(
+    input: &Input,
+    plan: &Plan,
+    bringer: &mut Bringer<'_>,
+    progress: &dyn Progress,
+) -> Result<Option<BuildContext>, BuildError> {
     let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
     if !steps.into_iter().any(|step| step.step.reads(&CopyFrom::Context)) {
         return Ok(None);
@@ -323,6 +328,9 @@ fn open_context(input: &Input, plan: &Plan, bringer: &mut Bringer<'_>) -> Result
         Ignoring::InContext => IgnoreFile::in_context(&tree)?,
         Ignoring::Nothing => None,
     };
+    if let Some(ignore) = &ignore {
+        progress.event(Event::Info(&format!("Using dockerignore file: {}", ignore.name)));
+    }
     Ok(Some(
         BuildContext::new(tree, ignore).hiding(&bringer.own_directories()?),
     ))

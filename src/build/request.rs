@@ -282,7 +282,7 @@ pub struct ImageOptions {
 pub enum LayerCompression {
     /// RFC 1952.
     Gzip {
-        /// 0 (stored) to 9.
+        /// 1 to 9.
         level: Option<u8>,
     },
     /// RFC 8878; only in an OCI manifest.

@@ -252,7 +252,7 @@ pub(super) struct Image {
     #[arg(long, value_name = "CODEC")]
     pub(super) compression: Option<Codec>,
 
-    /// Compression level: 0 to 9 for gzip, 1 to 22 for zstd; -1 is the codec's default
+    /// Compression level: 1 to 9 for gzip, 1 to 22 for zstd; -1 and 0 are the codec's default
     #[arg(long, value_name = "LEVEL")]
     pub(super) compression_level: Option<Int>,
 

@@ -156,13 +156,13 @@ fn parse_destination(text: &str) -> Result<Reference, Problem> {
     }
 }
 
-/// A level of -1 leaves it to the codec.
+/// Levels of -1 and 0 leave it to the codec, as with the kaniko executor.
 fn level(codec: Codec, level: Option<Int>) -> Result<Option<u8>, Problem> {
     let (name, allowed) = match codec {
-        Codec::Gzip => ("gzip", 0..=9),
+        Codec::Gzip => ("gzip", 1..=9),
         Codec::Zstd => ("zstd", 1..=22),
     };
-    let Some(Int(level)) = level.filter(|level| *level != Int(-1)) else {
+    let Some(Int(level)) = level.filter(|level| !matches!(level, Int(-1 | 0))) else {
         return Ok(None);
     };
     let fits = u8::try_from(level).ok().filter(|level| allowed.contains(level));
@@ -229,10 +229,7 @@ mod tests {
                 &["--compression-level", "-1"],
                 Ok(LayerCompression::Gzip { level: None }),
             ),
-            (
-                &["--compression-level=0"],
-                Ok(LayerCompression::Gzip { level: Some(0) }),
-            ),
+            (&["--compression-level=0"], Ok(LayerCompression::Gzip { level: None })),
             (
                 &["--compression-level=9"],
                 Ok(LayerCompression::Gzip { level: Some(9) }),
@@ -242,7 +239,11 @@ mod tests {
                 &["--compression=zstd", "--compression-level=22"],
                 Ok(LayerCompression::Zstd { level: Some(22) }),
             ),
-            (&["--compression=zstd", "--compression-level=0"], Err(("zstd", 0))),
+            (
+                &["--compression=zstd", "--compression-level=0"],
+                Ok(LayerCompression::Zstd { level: None }),
+            ),
+            (&["--compression=zstd", "--compression-level=23"], Err(("zstd", 23))),
             (&["--compression=zstd", "--compression-level=-2"], Err(("zstd", -2))),
         ] {
             let result = Site::new().convert(line).map(|request| request.image.compression);

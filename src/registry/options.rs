@@ -17,7 +17,7 @@ pub struct RegistryOptions {
     pub insecure_pull: bool,
     /// The same for these hosts, both ways.
     pub insecure_registries: BTreeSet<String>,
-    /// Push without verifying certificates.
+    /// Verify no certificates, whichever way content travels.
     pub skip_tls_verify: bool,
     /// Pull without verifying certificates.
     pub skip_tls_verify_pull: bool,

@@ -207,7 +207,7 @@ impl Transport {
     fn verification(&self, direction: Direction, host: &str) -> Verification {
         let options = &self.options;
         let everywhere = match direction {
-            Direction::Pull => options.insecure_pull || options.skip_tls_verify_pull,
+            Direction::Pull => options.insecure_pull || options.skip_tls_verify_pull || options.skip_tls_verify,
             Direction::Push => options.insecure_push || options.skip_tls_verify,
         };
         let here = options.insecure_registries.contains(host) || options.skip_tls_verify_registries.contains(host);
@@ -317,7 +317,7 @@ mod tests {
     fn flags_for_one_way_do_not_touch_the_other() {
         let options = RegistryOptions {
             insecure_pull: true,
-            skip_tls_verify: true,
+            skip_tls_verify_pull: true,
             ..RegistryOptions::default()
         };
         let transport = Transport::new(Arc::new(options), Cancel::default());
@@ -325,8 +325,16 @@ mod tests {
         assert!(!transport.may_use_http(Direction::Push, "h.example"));
         assert_eq!(
             transport.verification(Direction::Push, "h.example"),
-            Verification::Skipped
+            Verification::Required
         );
+        let options = RegistryOptions {
+            skip_tls_verify: true,
+            ..RegistryOptions::default()
+        };
+        let transport = Transport::new(Arc::new(options), Cancel::default());
+        for direction in [Direction::Pull, Direction::Push] {
+            assert_eq!(transport.verification(direction, "h.example"), Verification::Skipped);
+        }
     }
 
     #[test]

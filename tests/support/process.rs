@@ -173,6 +173,13 @@ impl Output {
         self
     }
 
+    /// Expects one of these exit codes and gives it.
+    #[track_caller]
+    pub(crate) fn code_in(&self, expected: &[i32]) -> i32 {
+        let code = self.status.code().filter(|code| expected.contains(code));
+        code.unwrap_or_else(|| panic!("unexpected exit\n{}", self.report()))
+    }
+
     /// Expects exit code 1 and one error on stderr that contains each of `texts`, in any case of letters.
     #[track_caller]
     pub(crate) fn failure_with(self, texts: &[&str]) -> Self {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,10 @@ pub(crate) enum Access {
     Anonymous,
     /// HTTP Basic with the user name and password `user`, `secret`.
     Password,
+    /// Everybody, over TLS, with a certificate that nobody signed: [`Registry::certificate`].
+    Tls,
+    /// Whoever shows that very certificate, over TLS.
+    MutualTls,
 }
 
 impl Registry {
@@ -52,6 +57,12 @@ impl Registry {
         );
     }
 
+    /// The certificate of one that speaks TLS, and its key.
+    pub(crate) fn certificate(&self) -> (PathBuf, PathBuf) {
+        let at = |name: &str| self.directory.path().join(name);
+        (at("certificate.pem"), at("key.pem"))
+    }
+
     /// `127.0.0.1:PORT`
     pub(crate) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -68,7 +79,7 @@ impl Registry {
     }
 
     /// Pushes the image tagged `1` of an OCI layout.
-    pub(crate) fn push_layout(&self, sandbox: &Sandbox, layout: &std::path::Path, name_and_tag: &str) {
+    pub(crate) fn push_layout(&self, sandbox: &Sandbox, layout: &Path, name_and_tag: &str) {
         let mut skopeo = sandbox.command("skopeo");
         skopeo.args(["copy", "--quiet", "--dest-tls-verify=false"]);
         skopeo
@@ -114,7 +125,7 @@ impl Registry {
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
         let credentials = match self.access {
-            Access::Anonymous => "",
+            Access::Anonymous | Access::Tls | Access::MutualTls => "",
             Access::Password => "Authorization: Basic dXNlcjpzZWNyZXQ=\r\n",
         };
         write!(
@@ -148,8 +159,17 @@ pub(crate) fn free_port() -> u16 {
 }
 
 fn serve(directory: &TempDir, port: u16, access: Access) -> Child {
-    let auth = match access {
+    // What follows the configuration of `http`, or ends it.
+    let more = match access {
         Access::Anonymous => String::new(),
+        Access::Tls | Access::MutualTls => {
+            make_certificate(directory.path());
+            let clients = match access {
+                Access::MutualTls => ", clientcas: [certificate.pem]",
+                _ => "",
+            };
+            format!("  tls: {{certificate: certificate.pem, key: key.pem{clients}}}\n")
+        }
         Access::Password => {
             let users = directory.path().join("htpasswd");
             let entry = Command::new("htpasswd")
@@ -164,7 +184,7 @@ fn serve(directory: &TempDir, port: u16, access: Access) -> Child {
     let text = format!(
         "version: 0.1\nlog: {{level: error}}\n\
          storage: {{filesystem: {{rootdirectory: {}/blobs}}, delete: {{enabled: true}}}}\n\
-         http: {{addr: '127.0.0.1:{port}'}}\n{auth}",
+         http:\n  addr: '127.0.0.1:{port}'\n{more}",
         directory.path().display()
     );
     std::fs::write(&config, text).unwrap();
@@ -175,6 +195,19 @@ fn serve(directory: &TempDir, port: u16, access: Access) -> Child {
     command.env("OTEL_TRACES_EXPORTER", "none");
     let requests = std::fs::File::create(directory.path().join("requests")).unwrap();
     command.stdout(requests).stderr(log).spawn().unwrap()
+}
+
+/// Makes `certificate.pem` for this machine, signed by nobody, and `key.pem`.
+pub(crate) fn make_certificate(directory: &Path) {
+    let made = Command::new("openssl")
+        .current_dir(directory)
+        .args("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test".split(' '))
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args("-keyout key.pem -out certificate.pem".split(' '))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// Waits until the server answers; false when it has exited instead.
