@@ -142,7 +142,11 @@ fn without_effect(cli: &Cli) -> [(bool, &'static str, &'static str); 11] {
             "--materialize",
             "the image is never unpacked over the container's own files",
         ),
-        (cli.input.bucket.is_some(), "--bucket", "--context names the context"),
+        (
+            cli.input.bucket.is_some() && cli.input.context.as_ref().is_some_and(|context| !context.is_empty()),
+            "--bucket",
+            "--context names the context",
+        ),
     ]
 }
 
@@ -207,7 +211,6 @@ mod tests {
             "--pre-cleanup",
             "--preserve-context",
             "--materialize",
-            "--bucket=b",
         ] {
             let name = flag.split('=').next().unwrap();
             let expected = format!("{name} is accepted for compatibility and has no effect: ");
@@ -216,6 +219,13 @@ mod tests {
                 other => panic!("{flag}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_bucket_beside_a_context_says_so() {
+        let expected = "--bucket is accepted for compatibility and has no effect: --context names the context";
+        let expected = Notice::Info(expected.to_owned());
+        assert_eq!(notices(&["--bucket=b", "--context=c"]), [expected]);
     }
 
     #[test]
@@ -235,6 +245,8 @@ mod tests {
         for line in [
             &["-d", "x"][..],
             &["--force"],
+            &["--bucket=b"],
+            &["--bucket=b", "--context="],
             &["--cache=false", "--cleanup=false", "--use-new-run=false"],
             &["--credential-helpers="],
             &["--credential-helpers=env", "--credential-helpers=gitlab"],
