@@ -7,18 +7,13 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use support::runtime::{self, Container};
 use support::{Rbuild, Registry, Sandbox, cases, registry};
 
 /// The machine's certificate authorities, where Debian keeps them.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// How long a server may take to listen.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 #[test]
 fn root_applications_are_built_and_answer() {
@@ -86,7 +81,7 @@ impl Application {
             Question::Get(path) => {
                 let port = registry::free_port();
                 let mut container = Container::start(&sandbox, image, &[("PORT", &port.to_string())]);
-                let answer = get(port, path, &mut container);
+                let answer = container.get(port, path);
                 let output = container.stop();
                 answer.unwrap_or_else(|problem| panic!("{problem}\n{}", output.report()))
             }
@@ -104,31 +99,6 @@ impl Application {
         }
         Err(format!("{absent:?} not in the answer:\n{answer}"))
     }
-}
-
-/// Asks until somebody answers.
-fn get(port: u16, path: &str, container: &mut Container<'_>) -> Result<String, String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match TcpStream::connect(address) {
-            Ok(stream) => return exchange(stream, path).map_err(|error| format!("GET {path}: {error}")),
-            Err(_) if container.has_ended() => return Err("the container ended before it listened".to_owned()),
-            Err(_) if Instant::now() > deadline => return Err(format!("nobody listens on port {port}")),
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
-        }
-    }
-}
-
-fn exchange(mut stream: TcpStream, path: &str) -> std::io::Result<String> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// A deleted folder must not go unnoticed.

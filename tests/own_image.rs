@@ -6,10 +6,9 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use serde_json::Value;
-use support::{Registry, Sandbox, listing, rbuild, runtime};
+use support::{Registry, Sandbox, executor, listing, runtime};
 
 /// What a registry stores for one of the images must be smaller.
 const LARGEST: u64 = 25_000_000;
@@ -74,29 +73,12 @@ impl Site {
     }
 }
 
-/// The program under test without what only a debugger reads.
-fn stripped(sandbox: &Sandbox) -> PathBuf {
-    let path = sandbox.path("rbuild");
-    let mut strip = sandbox.command("strip");
-    strip.arg("-o").arg(&path).arg(rbuild::program());
-    let _stripped = sandbox.run(strip).success();
-    path
-}
-
 #[test]
 fn root_rbuild_builds_its_own_images_and_they_build_themselves() {
     let (registry, sandbox) = (Registry::start(), Sandbox::new());
     registry.push_base(&sandbox, "debian");
     let base = registry.reference("debian:1");
-    let binary = stripped(&sandbox);
-    let mut script = sandbox.command(support::repository().join("scripts/image"));
-    script.arg("debug").arg(registry.reference("rbuild:debug"));
-    let _built = sandbox
-        .run({
-            script.env("RBUILD_BIN", &binary).env("RBUILD_BASE", &base);
-            script
-        })
-        .success();
+    executor::build_debug(&sandbox, &registry, "debian:1", &["rbuild:debug"]);
     let site = Site { registry, sandbox };
 
     let mut environment = ENVIRONMENT;

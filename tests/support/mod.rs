@@ -10,6 +10,7 @@ pub(crate) mod bases;
 pub(crate) mod buildah;
 pub(crate) mod cases;
 pub(crate) mod clouds;
+pub(crate) mod executor;
 pub(crate) mod git;
 pub(crate) mod imgdiff;
 pub(crate) mod listing;

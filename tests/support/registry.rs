@@ -73,6 +73,12 @@ impl Registry {
         format!("{}/{name_and_tag}", self.host())
     }
 
+    /// Lets every program at home in the sandbox use the registry.
+    pub(crate) fn login(&self, sandbox: &Sandbox) {
+        let auths = serde_json::json!({"auths": {self.host(): {"auth": "dXNlcjpzZWNyZXQ="}}});
+        let _path = sandbox.write("home/.docker/config.json", auths.to_string());
+    }
+
     /// Pushes a base image as `NAME:1`.
     pub(crate) fn push_base(&self, sandbox: &Sandbox, name: &str) {
         self.push_layout(sandbox, &super::bases::layout(name), &format!("{name}:1"));

@@ -1,5 +1,7 @@
 //! A real container runtime, to see that a pushed image runs.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -7,6 +9,9 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use super::Sandbox;
 use super::process::{Output, Running};
+
+/// How long a server may take to listen, and to answer.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Starts the image at `reference` and returns what it printed.
 pub(crate) fn run_image(sandbox: &Sandbox, reference: &str, command: &[&str]) -> Output {
@@ -97,6 +102,20 @@ impl<'s> Container<'s> {
         output
     }
 
+    /// What it answers on this port of the machine, as soon as it listens there.
+    pub(crate) fn get(&mut self, port: u16, path: &str) -> Result<String, String> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match TcpStream::connect(address) {
+                Ok(stream) => return exchange(stream, path).map_err(|error| format!("GET {path}: {error}")),
+                Err(_) if self.podman.has_ended() => return Err("the container ended before it listened".to_owned()),
+                Err(_) if Instant::now() > deadline => return Err(format!("nobody listens on port {port}")),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
     /// Ends it and returns what it printed.
     pub(crate) fn stop(self) -> Output {
         let mut kill = podman(self.sandbox);
@@ -109,6 +128,17 @@ impl<'s> Container<'s> {
     }
 }
 
+fn exchange(mut stream: TcpStream, path: &str) -> std::io::Result<String> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
 fn podman_run(sandbox: &Sandbox, flags: &[&str]) -> Command {
     let mut podman = podman(sandbox);
     podman.args(["run", "--rm", "--quiet", "--tls-verify=false", "--network=host"]);
@@ -118,7 +148,7 @@ fn podman_run(sandbox: &Sandbox, flags: &[&str]) -> Command {
 
 /// The limits are named because the runtime's own defaults may exceed what the machine grants, and the runtime because
 /// `crun` refuses machines that have both versions of cgroups mounted.
-fn podman(sandbox: &Sandbox) -> Command {
+pub(crate) fn podman(sandbox: &Sandbox) -> Command {
     let limits = "[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=4096:4096\"]\n";
     let config = sandbox.write("containers.conf", limits);
     let storage = sandbox.directory("podman");
@@ -140,7 +170,7 @@ fn podman(sandbox: &Sandbox) -> Command {
 
 /// The storage library keeps its directory mounted on itself; not there when it has used another driver. What watched the
 /// container ends a moment after it.
-fn release_storage(sandbox: &Sandbox) {
+pub(crate) fn release_storage(sandbox: &Sandbox) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !sandbox.processes().is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
