@@ -45,6 +45,11 @@ impl Examples {
     }
 }
 
+/// Adds to a list in a document what a system adds to it.
+pub(crate) fn append(list: &mut Value, item: Value) {
+    list.as_array_mut().unwrap().push(item);
+}
+
 /// The documents of a YAML text. Debian's own Python reads them, whatever else is on the path.
 fn yaml(text: &str) -> Vec<Value> {
     let program = "import json, sys, yaml; json.dump(list(yaml.safe_load_all(sys.stdin)), sys.stdout)";

@@ -1,9 +1,9 @@
 //! The pod of Jenkins' kubernetes plugin: a container that waits, in which Jenkins starts one script after the other.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Site;
-use crate::examples::Examples;
+use crate::examples::{Examples, append};
 use crate::node::{Pod, Seccomp};
 
 const WORKSPACE: &str = "/home/jenkins/agent/workspace/hello";
@@ -22,12 +22,12 @@ pub(crate) fn declarative(site: &Site) {
     assert!(said[0].contains(&format!("built {digest}")), "{said:?}");
 
     // A build that fails gives the pipeline the code of its RUN, and harms nothing.
-    let broken = "printf 'FROM %s\\nRUN rm -rf /srv /home && exit 3\\n' $REGISTRY/base/small:1 > broken
+    let broken = "printf 'FROM %s\\nRUN rm -rf /srv /bin/[ab]* && exit 3\\n' $REGISTRY/base/small:1 > broken
         /kaniko/executor -f `pwd`/broken -c `pwd` --destination=$REGISTRY/team/broken:1";
     let failed = pod
         .exec(WORKSPACE, &pipeline.env, &["/busybox/sh", "-e", "-c", broken])
         .code(3);
-    assert!(failed.stderr.contains("exit code 3"), "{}", failed.report());
+    assert!(failed.stderr.contains("exit code: 3"), "{}", failed.report());
     assert_eq!(site.registry.tags("team/broken"), Vec::<String>::new());
 
     let usual = format!(
@@ -67,10 +67,6 @@ fn agent<'s>(site: &'s Site, examples: &Examples, name: &str, seccomp: Seccomp) 
     append(&mut pod["spec"]["containers"][0]["volumeMounts"], mount);
     let config_map = examples.document("kubernetes/pod.yaml");
     site.node.play(&[config_map, pod], seccomp)
-}
-
-fn append(list: &mut Value, item: Value) {
-    list.as_array_mut().unwrap().push(item);
 }
 
 /// What a Jenkinsfile makes a pod do.

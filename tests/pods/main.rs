@@ -6,7 +6,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod bad_input;
 mod docker;
+mod environments;
 mod examples;
 mod jenkins;
 mod node;
@@ -163,6 +165,8 @@ const CASES: &[Case] = &[
     case("tekton", pipelines::tekton),
     case("tekton-layout", pipelines::tekton_layout),
     case("argo", pipelines::argo),
+    case("environments", environments::table),
+    case("bad-input", bad_input::each_is_named),
 ];
 
 const fn case(name: &'static str, check: fn(&Site)) -> Case {

@@ -128,14 +128,6 @@ impl Pod<'_> {
         words.extend(command);
         self.node.podman(&words)
     }
-
-    /// The content of a file in it, also when it has ended.
-    pub(crate) fn file(&self, path: &str) -> String {
-        let copy = self.node.sandbox.path(&format!("{}-file", self.container));
-        let source = format!("{}:{path}", self.container);
-        let _copied = self.node.podman(&["cp", &source, copy.to_str().unwrap()]).success();
-        std::fs::read_to_string(copy).unwrap()
-    }
 }
 
 impl Drop for Pod<'_> {

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::examples::append;
 use crate::node::Seccomp;
 use crate::step::{Mount, Step};
 use crate::{SMALL_APPLICATION, Site};
@@ -11,12 +12,26 @@ use crate::{SMALL_APPLICATION, Site};
 /// Credentials from a config map, the context from the node.
 pub(crate) fn kubernetes_pod(site: &Site) {
     let context = site.hello("kubernetes-pod");
-    let documents = site.examples(&context).documents("kubernetes/pod.yaml");
+    let mut documents = site.examples(&context).documents("kubernetes/pod.yaml");
+    // A kubelet mounts a file for last words.
+    let last_words = site.sandbox.write("last-words", "");
+    let spec = &mut documents[1]["spec"];
+    append(
+        &mut spec["volumes"],
+        json!({"name": "last-words", "hostPath": {"path": last_words, "type": "File"}}),
+    );
+    append(
+        &mut spec["containers"][0]["volumeMounts"],
+        json!({"name": "last-words", "mountPath": "/dev/termination-log"}),
+    );
     let pod = site.node.play(&documents, Seccomp::Unconfined);
     let log = pod.succeeds();
     crate::is_isolated(&log, Seccomp::Unconfined);
     for tag in ["1.0", "latest"] {
-        site.is_digest_of(&pod.file("/dev/termination-log"), &format!("team/hello:{tag}"));
+        site.is_digest_of(
+            &std::fs::read_to_string(&last_words).unwrap(),
+            &format!("team/hello:{tag}"),
+        );
     }
     site.hello_answers("team/hello:1.0", "1.0");
 }
@@ -31,10 +46,11 @@ pub(crate) fn job_from_git(site: &Site) {
     let examples = site.small_examples(Path::new("/"));
     let mut job = examples.document("kubernetes/job-git.yaml");
     // There is no TLS here.
-    let env = job["spec"]["template"]["spec"]["containers"][0]["env"]
-        .as_array_mut()
-        .unwrap();
-    env.push(serde_json::json!({"name": "GIT_PULL_METHOD", "value": "http"}));
+    let container = &mut job["spec"]["template"]["spec"]["containers"][0];
+    append(
+        &mut container["env"],
+        json!({"name": "GIT_PULL_METHOD", "value": "http"}),
+    );
     let config_map = examples.document("kubernetes/pod.yaml");
     let pod = site.node.play(&[config_map, job], Seccomp::Unconfined);
     let log = pod.succeeds();
@@ -70,7 +86,7 @@ pub(crate) fn gitlab(site: &Site) {
     let context = site.small("gitlab");
     let file = site.small_examples(&context).document("gitlab/.gitlab-ci.yml");
     let job = &file["image"];
-    assert_eq!(job["image"]["entrypoint"], serde_json::json!([""]));
+    assert_eq!(job["image"]["entrypoint"], json!([""]));
     let variables = job["variables"].as_object().unwrap().iter();
     let variables = variables.map(|(name, value)| (name.as_str(), value.as_str().unwrap().to_owned()));
     // What a runner defines.
@@ -102,7 +118,7 @@ pub(crate) fn gitlab(site: &Site) {
     };
     let built = site.docker.run(&step).success();
     crate::is_isolated(&built.stderr, Seccomp::RuntimeDefault);
-    assert_eq!(job["artifacts"]["paths"], serde_json::json!(["digest"]));
+    assert_eq!(job["artifacts"]["paths"], json!(["digest"]));
     let digest = std::fs::read_to_string(context.join("digest")).unwrap();
     site.is_digest_of(&digest, "team/hello:gitlab");
     site.small_says("team/hello:gitlab", "gitlab");
@@ -124,6 +140,7 @@ pub(crate) fn tekton(site: &Site) {
 /// What one step has written the next one reads, as another user.
 pub(crate) fn tekton_layout(site: &Site) {
     let run = TaskRun::new(site, "tekton-layout", "tekton/task-layout.yaml");
+    let run = run.mount(site.docker_config("tekton-layout-config"), "/kaniko/.docker");
     run.succeeds();
     let index = std::fs::read_to_string(run.workspace.join("image/index.json")).unwrap();
     assert!(index.contains(&run.result("IMAGE_DIGEST")), "{index}");

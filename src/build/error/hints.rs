@@ -59,6 +59,11 @@ impl BuildError {
             Problem::Foreign { platform, .. } => vec![emulator_hint(platform)],
             Problem::Process(failure) => failure.hints(),
             Problem::State { .. } => self.hint_of_state().map(str::to_owned).into_iter().collect(),
+            Problem::Unpack { .. } if self.is_for(io::ErrorKind::PermissionDenied) => vec![
+                "the files of an image belong to many users: that takes the capabilities CHOWN, DAC_OVERRIDE, FOWNER, SETGID and \
+                 SETUID, which root has in a container unless securityContext.capabilities drops them"
+                    .to_owned(),
+            ],
             _ => Vec::new(),
         }
     }
