@@ -168,6 +168,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_container_denies_is_named() {
+        let read_only = BuildError::new(Problem::State {
+            path: PathBuf::from("/var/lib/rbuild"),
+            source: not_stored(io::ErrorKind::ReadOnlyFilesystem.into()),
+        });
+        let hints = read_only.hints();
+        assert!(
+            matches!(hints.as_slice(), [hint] if hint.contains("emptyDir") && hint.contains("/var/lib/rbuild")),
+            "{hints:?}"
+        );
+        let full = BuildError::new(Problem::State {
+            path: PathBuf::from("/x"),
+            source: not_stored(full()),
+        });
+        assert!(
+            full.hints().iter().all(|hint| hint.contains("full")),
+            "{:?}",
+            full.hints()
+        );
+    }
+
+    #[test]
     fn a_run_that_says_so_has_filled_the_disk() {
         let ended = |exit, words: &str| {
             let error = BuildError::new(ProcessFailure::new("dd".to_owned(), exit));
