@@ -57,6 +57,24 @@ FROM REGISTRY/small:1
 RUN echo lost >/lost; rm -rf /etc; exit 7
 ";
 
+/// Goes through the files of another stage too.
+const SWEEPING: &str = "
+FROM REGISTRY/small:1 AS other
+RUN echo kept >/marker
+FROM REGISTRY/small:1
+COPY --from=other /bin /again
+RUN find / -xdev -name marker -exec rm -f {} +
+COPY --from=other /marker /
+";
+
+/// Works where the container has something mounted.
+const HIDDEN: &str = "
+FROM REGISTRY/small:1
+WORKDIR /ctx
+COPY key .
+RUN echo x >made
+";
+
 /// Shows that it has begun, and does not end by itself.
 const ENDLESS: &str = "
 FROM REGISTRY/debian:1
@@ -227,6 +245,8 @@ fn root_one_container_for_all_builds() {
         ("distribution", DISTRIBUTION),
         ("small", SMALL),
         ("failing", FAILING),
+        ("sweeping", SWEEPING),
+        ("hidden", HIDDEN),
         ("endless", ENDLESS),
         ("first", "FROM scratch\nCOPY key /\n"),
     ] {
@@ -275,6 +295,11 @@ fn root_one_container_for_all_builds() {
 
     let _failed = execute("failing").code(7);
     assert_same(&before, &root, "after a failing one");
+
+    let _refused = execute("sweeping").failure_with(&["changed", "rootfs", "not in its image"]);
+    let _refused = execute("hidden").failure_with(&["/ctx cannot be seen", "--force"]);
+    assert!(!site.context.join("made").exists());
+    assert_same(&before, &root, "after refusals");
 
     // Whoever watches over the RUN puts everything back when the builder is gone.
     let killed = container.start_exec(&words(&build("endless")));

@@ -90,7 +90,7 @@ impl InPlace {
         }
         let place = self.place()?;
         place.create()?;
-        surroundings::check_filesystem(place.path())?;
+        surroundings::check_filesystem(place.path().parent().unwrap_or(place.path()))?;
         try_rename(&place)
     }
 

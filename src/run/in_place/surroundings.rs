@@ -21,6 +21,9 @@ const OF_CONTAINERS: [&str; 3] = ["overlay", "fuse.fuse-overlayfs", "aufs"];
 const MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 const VARIABLES: [&str; 2] = ["KUBERNETES_SERVICE_HOST", "container"];
 
+/// The machine's own, whose number is the same on every one (`PROC_PID_INIT_INO` of the kernel).
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
 /// What was found out about the container.
 #[derive(Debug)]
 pub(super) struct Surroundings {
@@ -28,6 +31,10 @@ pub(super) struct Surroundings {
     /// What this process was started from.
     binary: Option<PathBuf>,
     working_directory: Option<PathBuf>,
+    /// Whether a runtime says that it made this.
+    is_marked: bool,
+    /// Whether this is another PID namespace than the machine's.
+    has_own_processes: bool,
 }
 
 impl Surroundings {
@@ -37,21 +44,28 @@ impl Surroundings {
             mounts: mount_table::read().map_err(failed_at("read", "/proc/self/mountinfo"))?,
             binary: fs::read_link("/proc/self/exe").ok(),
             working_directory: std::env::current_dir().ok(),
+            is_marked: MARKS.iter().any(|mark| Path::new(mark).exists())
+                || VARIABLES.iter().any(|name| std::env::var_os(name).is_some()),
+            has_own_processes: fs::read_link("/proc/self/ns/pid")
+                .is_ok_and(|namespace| namespace != Path::new(FIRST_PID_NAMESPACE)),
         })
     }
 
-    /// Whether this is a container, whose `/` nobody needs but those who are in it.
+    /// Whether this is a container, whose `/` nobody needs but those who are in it. None of the signs is enough: a
+    /// machine made from an image has marks too, live systems have overlays, and sandboxes have PID namespaces.
     pub(super) fn check_is_container(&self) -> Result<(), InPlaceError> {
-        let is_root = |mount: &&MountEntry| mount.path == Path::new("/");
-        // The last line is the topmost mount.
-        let root = self.mounts.iter().rfind(is_root);
-        let is_container = root.is_some_and(|root| OF_CONTAINERS.contains(&root.kind.as_str()))
-            || MARKS.iter().any(|mark| Path::new(mark).exists())
-            || VARIABLES.iter().any(|name| std::env::var_os(name).is_some());
-        match is_container {
+        let signs = [self.has_layered_root(), self.is_marked, self.has_own_processes];
+        match signs.iter().filter(|is_there| **is_there).count() >= 2 {
             true => Ok(()),
             false => Err(InPlaceError::NotAContainer),
         }
+    }
+
+    fn has_layered_root(&self) -> bool {
+        let is_root = |mount: &&MountEntry| mount.path == Path::new("/");
+        // The last line is the topmost mount.
+        let root = self.mounts.iter().rfind(is_root);
+        root.is_some_and(|root| OF_CONTAINERS.contains(&root.kind.as_str()))
     }
 
     /// What stays for a RUN.
@@ -123,12 +137,27 @@ mod tests {
             mounts: vec![mount("/", root), mount("/proc", "proc"), mount("/etc/hosts", "ext4")],
             binary: Some("/kaniko/executor".into()),
             working_directory: Some("/builds/x".into()),
+            is_marked: false,
+            has_own_processes: true,
         }
     }
 
     #[test]
-    fn an_overlay_is_a_container() {
+    fn one_sign_makes_no_container() {
         of("overlay").check_is_container().unwrap();
+        let marked = Surroundings {
+            is_marked: true,
+            ..of("ext4")
+        };
+        marked.check_is_container().unwrap();
+        let machine = Surroundings {
+            has_own_processes: false,
+            ..marked
+        };
+        for surroundings in [of("ext4"), machine] {
+            let error = surroundings.check_is_container().unwrap_err();
+            assert!(matches!(error, InPlaceError::NotAContainer), "{error}");
+        }
     }
 
     #[test]
