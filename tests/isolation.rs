@@ -10,6 +10,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -201,7 +202,7 @@ impl Site {
         let registry = Registry::start();
         registry.push_base(&sandbox, "small");
         // An ordinary user may read neither the checkout nor the base images' cache.
-        let world = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+        let world = fs::Permissions::from_mode(0o755);
         fs::set_permissions(root_of(&sandbox), world).unwrap();
         fs::copy(rbuild::program(), sandbox.path("rbuild")).unwrap();
         for (from, to) in [
@@ -338,7 +339,7 @@ impl Launcher {
     fn build(self, site: &Site, flag: &str) -> String {
         let own = Sandbox::new();
         let output = own.directory("built");
-        let world = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let world = fs::Permissions::from_mode(0o777);
         fs::set_permissions(&output, world).unwrap();
         let script = site.sandbox.write("own.sh", site.script(flag, &output));
         let ran = self.run(site, &own, &script, &output);
@@ -372,7 +373,7 @@ fn as_ordinary_user(site: &Site, own: &Sandbox, script: &Path, ranges: &str) -> 
     let mut give = own.command("chown");
     give.arg("4242:4242").arg(&home);
     let _given = own.run(give).success();
-    let world = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+    let world = fs::Permissions::from_mode(0o755);
     fs::set_permissions(root_of(own), world).unwrap();
     let text = |path: &str, more: &str| fs::read_to_string(path).unwrap_or_default() + more;
     let mounts = [
