@@ -75,6 +75,12 @@ COPY key .
 RUN echo x >made
 ";
 
+/// Ends who watches over it, and goes on.
+const REGICIDE: &str = "
+FROM REGISTRY/small:1
+RUN (setsid sleep 4323 &); kill -9 $PPID; sleep 4323
+";
+
 /// Shows that it has begun, and does not end by itself.
 const ENDLESS: &str = "
 FROM REGISTRY/debian:1
@@ -248,6 +254,7 @@ fn root_one_container_for_all_builds() {
         ("sweeping", SWEEPING),
         ("hidden", HIDDEN),
         ("endless", ENDLESS),
+        ("regicide", REGICIDE),
         ("first", "FROM scratch\nCOPY key /\n"),
     ] {
         site.dockerfile(name, text);
@@ -300,6 +307,9 @@ fn root_one_container_for_all_builds() {
     let _refused = execute("hidden").failure_with(&["/ctx cannot be seen", "--force"]);
     assert!(!site.context.join("made").exists());
     assert_same(&before, &root, "after refusals");
+    // The builder ends what nobody watches over any more.
+    let _failed = execute("regicide").failure_with(&["was lost"]);
+    assert_same(&before, &root, "after one that ended who watched over it");
 
     // Whoever watches over the RUN puts everything back when the builder is gone.
     let killed = container.start_exec(&words(&build("endless")));
@@ -321,7 +331,7 @@ fn root_one_container_for_all_builds() {
     assert!(built.stderr.contains("put back"), "{}", built.report());
     assert_same(&before, &root, "after a killed build and a good one");
     site.assert_same_outside("small");
-    let script = "/busybox/grep -l '432[2]' /proc/[0-9]*/cmdline";
+    let script = "/busybox/grep -l '432[23]' /proc/[0-9]*/cmdline";
     let left = container.exec(&["/busybox/sh", "-c", script]).stdout;
     assert_eq!(left, "", "processes of a killed RUN");
     let _stopped = container.stop();

@@ -253,6 +253,21 @@ pub(super) fn converse(
     output: &(dyn Fn(Stream, &[u8]) + Sync),
     cancel: &Cancel,
 ) -> Result<Report, RunError> {
+    converse_or_end(binary, first, request, (output, cancel), || ())
+}
+
+/// Who hears what children say, and who stops them.
+type Talk<'a> = (&'a (dyn Fn(Stream, &[u8]) + Sync), &'a Cancel);
+
+/// The same where the children are not sure to take with them what they started: when there is no report, `end_rest`
+/// ends it. Its output would never come to an end otherwise.
+pub(super) fn converse_or_end(
+    binary: &Path,
+    first: FirstChild,
+    request: &impl Serialize,
+    (output, cancel): Talk<'_>,
+    end_rest: impl FnOnce(),
+) -> Result<Report, RunError> {
     let start = |source| RunError::Start {
         binary: binary.to_owned(),
         source,
@@ -275,7 +290,7 @@ pub(super) fn converse(
         }
         // If they are dead already, their report says why; or nothing does, and they are lost.
         let _ = wire::send(&children.socket, request);
-        children.wait_for_report(cancel)
+        children.wait_for_report(cancel).inspect_err(|_| end_rest())
     })
 }
 

@@ -36,7 +36,7 @@ use rustix::fs::FlockOperation;
 
 pub use error::InPlaceError;
 
-use super::namespaces::{FirstChild, command, converse, outcome};
+use super::namespaces::{FirstChild, command, converse, converse_or_end, outcome};
 use super::placed::{Item, Placed};
 use super::wire::{self, Report};
 use super::{Abilities, Company, Exit, Isolation, Mount, MountSource, MountWay, Process, RunError, Stream};
@@ -136,10 +136,10 @@ impl InPlace {
             script.link()?;
         }
         let outside = Outside::note(&place, rootfs.root())?;
-        let report = converse(&self.binary, FirstChild::Supervise, &request, talk.output, talk.cancel);
-        if report.is_err() {
-            place.end_session();
-        }
+        let heard = (talk.output, talk.cancel);
+        // A RUN may kill who watches over it.
+        let end_rest = || place.end_session();
+        let report = converse_or_end(&self.binary, FirstChild::Supervise, &request, heard, end_rest);
         let changed = outside.first_change();
         swap.end()?;
         devices.clean()?;
