@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <state>/in-place/journal   what stays, and whose files are in / now; absent when nothing is moved
+//!                  journal.return  what the journal becomes in the end
 //!                  aside/    the container's own files
 //!                  trash/    what a killed RUN left
 //!                  lock      held by whoever watches over a RUN
@@ -12,7 +13,7 @@
 //! the container alone or, besides what stays, files of the image alone: nobody has to guess whose a file is.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -88,23 +89,51 @@ impl Place {
         self.directory("probe")
     }
 
+    /// Writes down that something is about to be moved, and what is to be written when the container's files come back:
+    /// a RUN may leave no space for that.
+    pub(super) fn begin(&self, journal: &Journal) -> Result<(), InPlaceError> {
+        self.clear_trash()?;
+        self.write_to(&self.journal_of_return(), journal)?;
+        self.write(journal)
+    }
+
     /// Writes down what is about to happen.
     pub(super) fn write(&self, journal: &Journal) -> Result<(), InPlaceError> {
-        let (path, new) = (self.journal(), self.0.join("journal.new"));
+        self.write_to(&self.journal(), journal)
+    }
+
+    fn write_to(&self, path: &Path, journal: &Journal) -> Result<(), InPlaceError> {
+        let new = self.0.join("journal.new");
         let write = || {
-            let file = File::create(&new)?;
-            serde_json::to_writer(io::BufWriter::new(&file), journal)?;
+            let mut file = File::create(&new)?;
+            file.write_all(&serde_json::to_vec(journal)?)?;
             file.sync_data()?;
-            fs::rename(&new, &path)
+            fs::rename(&new, path)
         };
-        write().map_err(failed_at("write", &path))
+        write().map_err(failed_at("write", path))
+    }
+
+    /// From now on `/` is the container's again, as the journal that began this said.
+    pub(super) fn return_to_container(&self, journal: &mut Journal) -> Result<(), InPlaceError> {
+        journal.owner = Owner::Container;
+        let path = self.journal();
+        match fs::rename(self.journal_of_return(), &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write(journal),
+            renamed => renamed.map_err(failed_at("write", &path)),
+        }
     }
 
     /// Everything is where it belongs.
     pub(super) fn forget(&self) -> Result<(), InPlaceError> {
         let path = self.journal();
         fs::remove_file(&path).map_err(failed_at("remove", &path))?;
+        self.remove("journal.return")?;
         self.remove("aside")?;
+        self.clear_trash()
+    }
+
+    /// Removes what a recovery that was killed has left of a RUN: the next one could not move the same names there.
+    fn clear_trash(&self) -> Result<(), InPlaceError> {
         self.remove("trash")
     }
 
@@ -118,6 +147,10 @@ impl Place {
 
     fn journal(&self) -> PathBuf {
         self.0.join("journal")
+    }
+
+    fn journal_of_return(&self) -> PathBuf {
+        self.0.join("journal.return")
     }
 
     fn read(&self) -> Result<Option<Journal>, InPlaceError> {
@@ -185,8 +218,7 @@ impl Place {
             let trash = self.directory("trash")?;
             moves::take_out(&journal.root, &root, &trash)
                 .map_err(failed_at("move away the files of the image in", "/"))?;
-            journal.owner = Owner::Container;
-            self.write(&journal)?;
+            self.return_to_container(&mut journal)?;
         }
         self.restore(&journal.root, &root)?;
         Ok(true)
@@ -208,4 +240,64 @@ pub(super) fn root() -> Result<Dir, InPlaceError> {
 pub(super) fn open(path: &Path) -> Result<Dir, InPlaceError> {
     let opened = Rootfs::open(path).and_then(|rootfs| rootfs.root().try_clone());
     opened.map_err(failed_at("open", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::rootfs::RootfsPath;
+    use crate::run::in_place::levels::Survey;
+    use crate::run::in_place::stays::Stays;
+
+    fn begun(place: &Place) -> Journal {
+        let (full, own) = (place.full().unwrap(), open(place.path()).unwrap());
+        let mut survey = Survey {
+            full: &full,
+            hidden: Vec::new(),
+        };
+        let root = survey.plan((&own, None), &Stays::default(), &RootfsPath::root());
+        let journal = Journal {
+            owner: Owner::Container,
+            root: root.unwrap(),
+        };
+        place.begin(&journal).unwrap();
+        journal
+    }
+
+    fn owner(place: &Place) -> Owner {
+        place.read().unwrap().unwrap().owner
+    }
+
+    #[test]
+    fn a_full_disk_neither_spoils_the_journal_nor_keeps_the_container_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::at(directory.path().to_owned());
+        let mut journal = begun(&place);
+        let fill = || symlink("/dev/full", directory.path().join("journal.new")).unwrap();
+        journal.owner = Owner::Image;
+        fill();
+        let error = place.write(&journal).unwrap_err();
+        assert!(matches!(error, InPlaceError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull));
+        assert_eq!(owner(&place), Owner::Container);
+        fs::remove_file(directory.path().join("journal.new")).unwrap();
+        place.write(&journal).unwrap();
+        assert_eq!(owner(&place), Owner::Image);
+        fill();
+        place.return_to_container(&mut journal).unwrap();
+        assert_eq!((owner(&place), journal.owner), (Owner::Container, Owner::Container));
+        place.forget().unwrap();
+        assert!(place.read().unwrap().is_none() && !place.journal_of_return().exists());
+    }
+
+    #[test]
+    fn what_a_killed_recovery_left_is_gone_when_the_next_run_begins() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::at(directory.path().to_owned());
+        let left = directory.path().join("trash/usr/bin");
+        fs::create_dir_all(&left).unwrap();
+        let _journal = begun(&place);
+        assert!(!directory.path().join("trash").exists());
+    }
 }

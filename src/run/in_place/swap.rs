@@ -55,7 +55,7 @@ impl<'a> Swap<'a> {
             is_over: false,
             _others: others,
         };
-        place.write(&swap.journal)?;
+        place.begin(&swap.journal)?;
         match swap.exchange() {
             Ok(()) => Ok(swap),
             // What went wrong first is what matters; the rest is tried again by whoever comes next.
@@ -71,7 +71,9 @@ impl<'a> Swap<'a> {
         moves::take_out(level, &self.root, &self.place.aside()?)
             .map_err(failed_at("move aside the container's own files of", "/"))?;
         self.journal.owner = Owner::Image;
-        self.place.write(&self.journal)?;
+        self.place
+            .write(&self.journal)
+            .inspect_err(|_| self.journal.owner = Owner::Container)?;
         moves::bring_image(&self.journal.root, self.image, &self.root)
             .map_err(failed_at("move the files of the image to", "/"))
     }
@@ -94,8 +96,7 @@ impl<'a> Swap<'a> {
                 let lost = failed_at("move the files of the image back from", "/")(error);
                 return Err(InPlaceError::ImageLost(Box::new(lost)));
             }
-            self.journal.owner = Owner::Container;
-            self.place.write(&self.journal)?;
+            self.place.return_to_container(&mut self.journal)?;
         }
         self.place.restore(&self.journal.root, &self.root)
     }
