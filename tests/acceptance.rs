@@ -125,6 +125,19 @@ fn every_row_of_kanikos_surface_is_there() {
     );
 }
 
+#[test]
+fn the_migration_page_knows_every_flag() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migration.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, tables) = page.split_once("## Every flag").unwrap();
+    let first_columns = tables
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let words = first_columns.flat_map(|names| names.split(['`', ',', ' ']));
+    let named: BTreeSet<_> = words.filter(|word| word.starts_with("--")).map(str::to_owned).collect();
+    assert_eq!(named, compat().flags);
+}
+
 /// Spellings that do not stand by themselves in the help: other names of flags, and a flag that nobody should use.
 const HIDDEN: [&str; 6] = [
     "--bucket",

@@ -175,7 +175,7 @@ mod tests {
         });
         let hints = read_only.hints();
         assert!(
-            matches!(hints.as_slice(), [hint] if hint.contains("emptyDir") && hint.contains("/var/lib/rbuild")),
+            matches!(hints.as_slice(), [hint] if hint.contains("emptyDir") && hint.contains("--store")),
             "{hints:?}"
         );
         let full = BuildError::new(Problem::State {
