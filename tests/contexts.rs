@@ -196,7 +196,7 @@ fn root_layouts_that_are_damaged_or_none() {
     scene.fails(
         from,
         &context(&format!("{shown}@{digest}")),
-        &["Dockerfile:2", "has the digest"],
+        &["Dockerfile:1", "has the digest"],
     );
     assert_eq!(scene.registry.tags("out"), Vec::<String>::new());
     fs::write(&largest, &bytes).unwrap();
