@@ -92,7 +92,12 @@ fn root_the_first_error_ends_the_other_stages_and_is_the_one_reported() {
     for part in ["exit code: 7", "Dockerfile:5 (stage \"bad\")"] {
         assert!(failed.stderr.contains(part), "{}", failed.stderr);
     }
-    assert_eq!(failed.stderr.matches("error building image:").count(), 1, "{}", failed.stderr);
+    assert_eq!(
+        failed.stderr.matches("error building image:").count(),
+        1,
+        "{}",
+        failed.stderr
+    );
     assert!(!failed.stderr.contains("never"), "{}", failed.stderr);
     assert_eq!(registry.tags("out"), Vec::<String>::new());
 }

@@ -9,7 +9,9 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Url};
 
 use super::error::{ErrorAnswer, RegistryError};
+use crate::cancel::{Cancel, Cancelled};
 use crate::http::RequestLine;
+use crate::http::flow::Flow;
 use crate::http::retry::parse_retry_after;
 
 /// Error bodies are read no further.
@@ -79,16 +81,29 @@ pub(super) struct Response {
     pub(super) line: RequestLine,
     /// Of the request that was answered, after redirects.
     pub(super) url: Url,
-    pub(super) http: HttpResponse,
+    status: u16,
+    headers: HeaderMap,
+    pub(super) body: Flow<HttpResponse>,
 }
 
 impl Response {
-    pub(super) fn status(&self) -> u16 {
-        self.http.status().as_u16()
+    /// The answer `http`, whose body ends with the build.
+    pub(super) fn new(line: RequestLine, url: &Url, http: HttpResponse, cancel: &Cancel) -> Self {
+        Self {
+            line,
+            url: url.clone(),
+            status: http.status().as_u16(),
+            headers: http.headers().clone(),
+            body: Flow::new(http, cancel.clone()),
+        }
     }
 
-    pub(super) fn headers(&self) -> &HeaderMap {
-        self.http.headers()
+    pub(super) const fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(super) const fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
@@ -109,7 +124,7 @@ impl Response {
     pub(super) fn into_error_answer(mut self) -> (RequestLine, Box<ErrorAnswer>) {
         let mut body = Vec::new();
         // A body that breaks off is still better than none.
-        let _ = (&mut self.http).take(MAX_ERROR_BODY).read_to_end(&mut body);
+        let _ = (&mut self.body).take(MAX_ERROR_BODY).read_to_end(&mut body);
         let (code, message) = describe_error_body(&body);
         let retry_after = self.header(&RETRY_AFTER);
         let answer = ErrorAnswer {
@@ -124,8 +139,8 @@ impl Response {
     /// The whole body, which must not be larger than `limit`.
     pub(super) fn bytes(mut self, limit: u64) -> Result<Vec<u8>, RegistryError> {
         let mut bytes = Vec::new();
-        let read = (&mut self.http).take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(|error| RegistryError::transport(self.line.clone(), &error))?;
+        let read = (&mut self.body).take(limit + 1).read_to_end(&mut bytes);
+        read.map_err(|error| self.broken(&error))?;
         match bytes.len() as u64 <= limit {
             true => Ok(bytes),
             false => Err(RegistryError::TooLarge {
@@ -138,10 +153,18 @@ impl Response {
     /// Reads more of the body.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, RegistryError> {
         loop {
-            match self.http.read(buffer) {
+            match self.body.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other.map_err(|error| RegistryError::transport(self.line.clone(), &error)),
+                other => return other.map_err(|error| self.broken(&error)),
             }
+        }
+    }
+
+    /// Why there is no more of the body.
+    fn broken(&self, error: &io::Error) -> RegistryError {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Cancelled>()) {
+            Some(cancelled) => RegistryError::Cancelled(*cancelled),
+            None => RegistryError::transport(self.line.clone(), error),
         }
     }
 }

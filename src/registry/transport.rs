@@ -150,11 +150,7 @@ impl Transport {
         // A body that could not be read because the build was interrupted is no fault of the network.
         self.cancel.check()?;
         match sent {
-            Ok(http) => Ok(Response {
-                line,
-                url: url.clone(),
-                http,
-            }),
+            Ok(http) => Ok(Response::new(line, url, http, &self.cancel)),
             Err(error) => Err(RegistryError::transport(line, &error)),
         }
     }
@@ -195,11 +191,7 @@ impl Transport {
         };
         let builder = client.get(url.clone()).timeout(limit);
         match client::wait_for(&self.cancel, move || builder.send())? {
-            Ok(http) => Ok(Response {
-                line,
-                url: url.clone(),
-                http,
-            }),
+            Ok(http) => Ok(Response::new(line, url, http, &self.cancel)),
             Err(error) => Err(RegistryError::transport(line, &error)),
         }
     }
@@ -345,7 +337,7 @@ mod tests {
         let read = |body| {
             let request = Request::new(Method::GET, drip::serve(body));
             let mut response = transport.send(Direction::Pull, &request, None).unwrap();
-            response.http.read_to_string(&mut String::new())
+            response.body.read_to_string(&mut String::new())
         };
         assert_eq!(read(drip::Body::Drips).unwrap(), drip::SIZE);
         let error = read(drip::Body::Stalls).unwrap_err();
