@@ -197,7 +197,7 @@ fn perform<R, T, E: Diagnostic>(
     };
     let cancel = Cancel::default();
     let overdue = move || display::print_error(settings, &ProcessError::Overdue);
-    if let Err(source) = signals::watch(cancel.clone(), overdue) {
+    if let Err(source) = signals::watch(cancel.clone(), signals::PATIENCE, overdue) {
         return fail(settings, &ProcessError::Signals(source));
     }
     let display = Display::start(settings);

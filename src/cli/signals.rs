@@ -13,23 +13,23 @@ use crate::diagnostic::Exit;
 
 /// How long the end of a build may take. A RUN gets two seconds of it, and the rest is for taking away what was made; who
 /// stops a container kills it after ten seconds or more, and people are less patient.
-const PATIENCE: Duration = Duration::from_millis(4500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(4500);
 /// For the last words, which a full pipe may hold up.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// Has SIGINT, SIGTERM and SIGHUP end the build. The program ends even if the build does not: soon, after calling
-/// `overdue`, and with a second SIGINT at once.
+/// Has SIGINT, SIGTERM and SIGHUP end the build. The program ends even if the build does not: after `patience` and a call
+/// of `overdue`, and with a second SIGINT at once.
 ///
 /// # Errors
 /// No handler or no thread could be had.
-pub(super) fn watch(cancel: Cancel, overdue: impl Fn() + Send + 'static) -> io::Result<()> {
+pub(super) fn watch(cancel: Cancel, patience: Duration, overdue: impl Fn() + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new(wanted())?;
     let mut overdue = Some(overdue);
     let wait = move || {
         for signal in signals.forever() {
             cancel.by_signal(signal);
             match overdue.take() {
-                Some(overdue) => limit_end(signal, overdue),
+                Some(overdue) => limit_end(signal, patience, overdue),
                 None if signal == SIGINT => exit_at_once(SIGINT),
                 None => {}
             }
@@ -39,9 +39,9 @@ pub(super) fn watch(cancel: Cancel, overdue: impl Fn() + Send + 'static) -> io::
 }
 
 /// Something may hang that nobody can interrupt, a dead network filesystem for instance, or there is too much to remove.
-fn limit_end(signal: i32, overdue: impl FnOnce() + Send + 'static) {
+fn limit_end(signal: i32, patience: Duration, overdue: impl FnOnce() + Send + 'static) {
     let limit = move || {
-        thread::sleep(PATIENCE);
+        thread::sleep(patience);
         let spoken = thread::Builder::new().spawn(overdue);
         if spoken.is_ok() {
             thread::sleep(LAST_WORDS);
@@ -89,7 +89,8 @@ mod tests {
     #[test]
     fn a_signal_cancels_the_build() {
         let cancel = Cancel::default();
-        watch(cancel.clone(), || ()).unwrap();
+        // These tests go on when the build has ended.
+        watch(cancel.clone(), Duration::MAX, || ()).unwrap();
         assert_eq!(cancel.signal(), None);
         signal_hook::low_level::raise(SIGTERM).unwrap();
         // The handler has run when `raise` returns; the thread it wakes may not have.
